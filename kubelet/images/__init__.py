@@ -1,0 +1,1 @@
+"""Images for containers: names, pulling, back-off, and collecting those nobody uses."""

@@ -1,0 +1,83 @@
+"""What a pod's status is made from: one frozen value, filled in by the pod worker.
+
+Times are wall seconds (unix). `previous` is the status last made or read for this pod, in JSON
+form; it supplies everything that must not move back: phase, transition times, restart counts,
+conditions of other writers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kube.objects.core_v1 import Pod
+from kubelet.model import ContainerMemory, Observed, PodState, Stage
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What every pod's status takes from the node: its addresses (primary first) and the runtime's name."""
+
+    ips: tuple[str, ...] = ()
+    runtime_name: str = "containerd"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A phase decided by the agent and not by exit codes: rejected, past its deadline, evicted."""
+
+    phase: str
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusInputs:
+    """`observed` None = the runtime has not been asked yet: containers are as `previous` said.
+
+    `verdict` counts once nothing runs any more. `deleted` = the pod's deletion was asked for.
+    """
+
+    pod: Pod
+    now: float
+    observed: Observed | None = None
+    previous: Mapping[str, Any] = field(default_factory=dict)
+    stage: Stage = Stage.SYNCING
+    containers: Mapping[str, ContainerMemory] = field(default_factory=dict)
+    node: NodeFacts = field(default_factory=NodeFacts)
+    ips: tuple[str, ...] = ()
+    start_time: float = 0.0
+    initialized_in: str = ""
+    verdict: Verdict | None = None
+
+
+def inputs_from_state(
+    state: PodState, previous: Mapping[str, Any], node: NodeFacts, now: float
+) -> StatusInputs | None:
+    """The inputs that a worker's state gives; None when the pod is known only to the runtime."""
+    if state.pod is None:
+        return None
+    return StatusInputs(
+        pod=state.pod,
+        now=now,
+        observed=state.observed,
+        previous=previous,
+        stage=state.stage,
+        containers=state.containers,
+        node=node,
+        ips=state.ips,
+        start_time=state.start_time,
+        initialized_in=state.initialized_in,
+        verdict=_verdict(state),
+    )
+
+
+def _verdict(state: PodState) -> Verdict | None:
+    if state.rejected is not None:
+        return Verdict("Failed", state.rejected.reason, state.rejected.message)
+    if state.stop is not None and state.stop.phase:
+        return Verdict(state.stop.phase, state.stop.reason, state.stop.message)
+    return None
