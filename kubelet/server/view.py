@@ -1,0 +1,47 @@
+"""The read-only view of the agent: /pods, /debug/pods, /debug/pods/UID, /configz (pure handlers).
+
+What is shown comes in through `AgentView`, which `agent.py` implements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from kubelet.server.http import Handler, Request, Response, json, text
+
+
+class AgentView(Protocol):
+    """What the agent shows of itself. Every call is quick and does no I/O."""
+
+    def pods(self) -> Sequence[Any]:
+        """Every pod the agent knows as a v1 Pod (JSON-ready dict or struct), with its current status."""
+
+    def summaries(self) -> Sequence[Mapping[str, Any]]:
+        """One small map per pod for `/debug/pods`: uid, namespace, name, stage, phase, ..."""
+
+    def story(self, uid: str) -> Mapping[str, Any] | None:
+        """All about one pod: story, state, in flight, back-offs. None when the uid is not known."""
+
+
+def view_routes(view: AgentView, configz: Callable[[], Mapping[str, Any]]) -> dict[str, Handler]:
+    """The routes of the local socket. `configz` gives the JSON form of the effective configuration."""
+
+    def pods(_: Request) -> Response:
+        items = list(view.pods())
+        return json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+    def summaries(_: Request) -> Response:
+        return json({"pods": list(view.summaries())})
+
+    def story(request: Request) -> Response:
+        uid = request.captures["uid"]
+        found = view.story(uid)
+        if found is None:
+            return text(f'cannot show pod: no pod with uid "{uid}" is known here\n', 404)
+        return json(found)
+
+    def config(_: Request) -> Response:
+        return json({"kubeletconfig": configz()})
+
+    return {"/pods": pods, "/debug/pods": summaries, "/debug/pods/{uid}": story, "/configz": config}

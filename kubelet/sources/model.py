@@ -1,0 +1,91 @@
+"""What a source of pods hands over: whole sets of pods, and what is wrong with the rest.
+
+A source calls `deliver(Delivery)` with everything it has, each time something changed, and
+`report(Problem)` once per faulty content. Promise: a source that cannot read its input (as against one
+that read it and found nothing) delivers nothing, so nobody takes "unreadable" for "empty".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kube.objects.core_v1 import Pod
+
+# Names of sources, as they stand in the annotation kubernetes.io/config.source.
+FILE = "file"
+HTTP = "http"
+API = "api"
+
+# Annotations of static pods (upstream: pkg/kubelet/types/pod_update.go).
+CONFIG_SOURCE = "kubernetes.io/config.source"
+CONFIG_SEEN = "kubernetes.io/config.seen"
+CONFIG_HASH = "kubernetes.io/config.hash"
+CONFIG_MIRROR = "kubernetes.io/config.mirror"
+# Ours: the file or URL a static pod came from. It is what lets a restarted agent recognise the running
+# pod of a manifest that no longer decodes.
+CONFIG_ORIGIN = "pykubelet/config.origin"
+
+LOCAL_ANNOTATIONS = frozenset({CONFIG_SOURCE, CONFIG_SEEN, CONFIG_HASH, CONFIG_MIRROR, CONFIG_ORIGIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a manifest. `line` counts from 1, 0 = not known; `path` may be empty."""
+
+    message: str
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a user must be told about one input of a source.
+
+    `reason` is the event reason ("FailedValidation"); `pod` is set when the pod itself is known.
+    """
+
+    source: str
+    origin: str  # file path or URL
+    faults: tuple[Fault, ...]
+    reason: str = "FailedValidation"
+    pod: Pod | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """One line per fault: `/etc/kubernetes/web.yaml:12: spec.containers[0].image: Required value`."""
+        return [
+            f"{self.origin}{f':{fault.line}' if fault.line else ''}: "
+            f"{f'{fault.path}: ' if fault.path else ''}{fault.message}"
+            for fault in self.faults
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Everything one source has now. `undecodable`: inputs that are there and cannot be used.
+
+    A pod that came from an undecodable input must not be stopped because of that: a source that knew
+    the last good version still lists its pods; after a restart of the agent nobody knows it, and
+    `undecodable` is what tells the agent to leave the running pod alone.
+    """
+
+    source: str
+    pods: tuple[Pod, ...]
+    undecodable: frozenset[str] = frozenset()
+
+
+Deliver = Callable[[Delivery], None]
+Report = Callable[[Problem], None]
+
+
+def origin_of(pod: Pod) -> str:
+    """The file or URL a static pod came from, "" for a pod of the API server."""
+    return pod.metadata.annotations.get(CONFIG_ORIGIN, "")
+
+
+def full_name(pod: Pod) -> str:
+    """`name_namespace`: the identity under which upstream looks for duplicates."""
+    return f"{pod.metadata.name}_{pod.metadata.namespace}"
