@@ -1,7 +1,7 @@
 """What a runtime call can fail with, as exceptions that say which call, which code and why.
 
-`from_status` turns a gRPC status (its code by name and its message) into the narrowest class, and is pure: the
-wire adapter, the fake and tests share it.
+`from_status` turns a gRPC status (its code by name and its message) into the narrowest class, and is pure:
+the wire adapter, the fake and tests share it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class CriError(Exception):
-    """A runtime call failed. `code` is the gRPC status name, `message` the runtime's text, `call` the CRI call."""
+    """A runtime call failed: `code` is the gRPC status name, `message` the runtime's text."""
 
     default_code = "UNKNOWN"
 
@@ -98,7 +98,7 @@ _NOT_THE_IMAGE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED",
 
 
 def from_status(code: str, message: str, call: str) -> CriError:
-    """The exception for a gRPC status: `code` by name ("NOT_FOUND"), the runtime's `message`, the CRI `call`."""
+    """The exception for a gRPC status: its `code` by name ("NOT_FOUND"), its `message`, the CRI `call`."""
     if call in ("RunPodSandbox", "CreateContainer"):
         reserved = _RESERVED.search(message) or _IN_USE.search(message)
         if reserved:

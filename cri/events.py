@@ -36,8 +36,8 @@ ALL_KINDS = frozenset(EventKind)
 class RuntimeEvent:
     """Something happened to one container or sandbox.
 
-    `container_id` is a sandbox's id when the event concerns the sandbox itself. `sandbox_id` and `pod_uid` are
-    empty where the runtime does not tell. `at` is nanoseconds since the epoch by the runtime's clock;
+    `container_id` is a sandbox's id when the event concerns the sandbox itself. `sandbox_id` and `pod_uid`
+    are empty where the runtime does not tell. `at` is nanoseconds since the epoch by the runtime's clock;
     `exit_code` only with STOPPED, where told.
     """
 
@@ -119,7 +119,7 @@ class Seen:
     sandboxes: tuple[HasSandboxState, ...] = ()
 
 
-# States in which CRI has not caught up with the event. A sandbox has no CREATED state and is listed once ready.
+# States in which CRI has not caught up with the event; a sandbox has only the two.
 _BEHIND: dict[EventKind, frozenset[ContainerState]] = {
     EventKind.STARTED: frozenset({ContainerState.CONTAINER_CREATED}),
     EventKind.STOPPED: frozenset({ContainerState.CONTAINER_CREATED, ContainerState.CONTAINER_RUNNING}),
