@@ -1,0 +1,1 @@
+"""Scripts that set a checkout up; nothing here is installed."""
