@@ -168,12 +168,6 @@ def pod_full_name(name: str, namespace: str) -> str:
     return f"{name}_{namespace}"
 
 
-def pod_display(pod: Pod) -> str:
-    """`name_namespace(uid)`, as upstream's messages name a pod."""
-    meta = pod.metadata
-    return f"{meta.name}_{meta.namespace}({meta.uid})"
-
-
 def pods_dir(root_dir: str) -> str:
     return f"{root_dir}/pods"
 
@@ -203,7 +197,9 @@ def container_log_path(container_name: str, restart_count: int) -> str:
     return f"{container_name}/{restart_count}{_LOG_SUFFIX}"
 
 
-def container_log_symlink(container_logs_dir: str, pod: PodIdentity, container: str, container_id: str) -> str:
+def container_log_symlink(
+    container_logs_dir: str, pod: PodIdentity, container: str, container_id: str
+) -> str:
     """The legacy name below /var/log/containers, cut to what ext4 takes."""
     stem = f"{pod_full_name(pod.name, pod.namespace)}_{container}-{container_id}"
     return f"{container_logs_dir}/{stem[: FILE_NAME_MAX_CHARS - len(_LOG_SUFFIX)]}{_LOG_SUFFIX}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cri.types import DNSConfig
+from kube.meta import display_name
 from kube.objects.core_v1 import Pod, PodDNSConfig
 
 MAX_NAMESERVERS = 3  # pkg/apis/core/validation MaxDNSNameservers
@@ -70,9 +71,7 @@ def check_resolv_conf(conf: ResolvConf, path: str, cluster_domain: str) -> str:
     """Why pods cannot have all of the node's search list ("" = they can): node event CheckLimits."""
     allowed = MAX_SEARCH_PATHS - (3 if cluster_domain else 0)
     if len(conf.searches) > allowed:
-        return (
-            f"Resolv.conf file '{path}' contains search line consisting of more than {allowed} domains!"
-        )
+        return f"Resolv.conf file '{path}' contains search line consisting of more than {allowed} domains!"
     if len(" ".join(conf.searches)) > MAX_SEARCH_CHARS:
         return (
             f"Resolv.conf file '{path}' contains search line which length is more than allowed "
@@ -129,10 +128,7 @@ def _missing_cluster_dns(pod: Pod) -> DnsProblem:
         'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
         'Falling back to "Default" policy.'
     )
-    meta = pod.metadata
-    return DnsProblem(
-        MISSING_CLUSTER_DNS, f'pod: "{meta.name}_{meta.namespace}({meta.uid})". {node_text}', node_text
-    )
+    return DnsProblem(MISSING_CLUSTER_DNS, f'pod: "{display_name(pod)}". {node_text}', node_text)
 
 
 def _cluster_searches(pod: Pod, host_searches: Iterable[str], domain: str) -> tuple[str, ...]:
