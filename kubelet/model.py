@@ -134,6 +134,7 @@ class MustStop:
     container_id: str
     message: str
     grace_seconds: int | None = None  # probe-level grace; None = the pod's
+    since: float = 0.0  # wall: when the stop began, 0 = not yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class ContainerMemory:
     started_id: str = ""  # container id whose startup probe succeeded (or has none)
     post_start_id: str = ""  # container id whose postStart hook is done (or has none)
     pre_stop_id: str = ""  # container id whose preStop hook is done
+    killing_id: str = ""  # container id whose Killing event is out
     must_stop: MustStop | None = None
     failure: str = ""  # last create or start error, kept until a start succeeds
     last_exit: ObservedContainer | None = None  # newest exited one seen, kept after its removal
@@ -210,12 +212,14 @@ class PodState:
     observed: Observed | None = None
     floor: float = 0.0  # mono: an observation with an older as_of is stale
     look_wanted: bool = False
+    expected_exits: frozenset[str] = frozenset()  # container ids an event called dead, not yet seen so
     in_flight: Mapping[Key, InFlight] = field(default_factory=dict)
     retry: Mapping[Key, RetryEntry] = field(default_factory=dict)
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict)
     volumes: Volumes = Volumes.NONE
     initialized_in: str = ""  # sandbox id in which every init container has completed
     sandbox_attempts: int = 0  # sandboxes ever tried, the next RunSandbox's attempt
+    stopped_sandboxes: frozenset[str] = frozenset()  # StopPodSandbox succeeded: network released
     ips: tuple[str, ...] = ()  # last known pod addresses, kept after termination
     start_time: float = 0.0  # wall: status.startTime
     stop: StopRequest | None = None

@@ -1,0 +1,276 @@
+"""What the end of an action means for the pod's state (pure).
+
+One function per kind of action, for success and for failure. A finished action that changed the
+runtime moves the floor: observations begun before it are stale and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kubelet import actions as a
+from kubelet import happened as h
+from kubelet import reasons
+from kubelet.absorb import absorb, with_container, with_sandbox, without_container, without_sandbox
+from kubelet.draft import Draft, Emit, has_post_start
+from kubelet.model import MustStop, Phase, RetryEntry, Volumes
+from kubelet.plan_stop import find_container
+
+RETRY_FIRST_SECONDS = 0.25
+RETRY_MAX_SECONDS = 10.0  # kubelet 1.36: backOffPeriod
+RETRY_FACTOR = 2.0
+
+
+def finish_done(draft: Draft, event: h.ActionDone) -> None:
+    _land(draft, event.action)
+    key = event.action.key
+    if key in draft.state.retry:
+        draft.set(retry={other: entry for other, entry in draft.state.retry.items() if other != key})
+    _DONE[type(event.action)](draft, event.action, event.result)
+
+
+def finish_failed(draft: Draft, event: h.ActionFailed) -> None:
+    _land(draft, event.action)
+    _hold(draft, event.action, event.failure.retry_after)
+    draft.set(look_wanted=True)
+    on_failure = _FAILED.get(type(event.action))
+    if on_failure is not None:
+        on_failure(draft, event.action, event.failure)
+
+
+def finish_cancelled(draft: Draft, event: h.ActionCancelled) -> None:
+    _land(draft, event.action)
+    draft.set(look_wanted=True)
+    if isinstance(event.action, a.RunPreStop):
+        draft.remember(event.action.container, pre_stop_id=event.action.container_id)
+
+
+def _land(draft: Draft, action: a.Action) -> None:
+    """The action is under way no more."""
+    in_flight = {key: value for key, value in draft.state.in_flight.items() if key != action.key}
+    floor = draft.now.mono if action.mutates_runtime else draft.state.floor
+    draft.set(in_flight=in_flight, floor=floor)
+
+
+def _hold(draft: Draft, action: a.Action, retry_after: float | None) -> None:
+    """Do not try the same again at once."""
+    old = draft.state.retry.get(action.key)
+    failures = old.failures + 1 if old is not None else 1
+    delay = retry_after
+    if delay is None:
+        delay = min(RETRY_MAX_SECONDS, RETRY_FIRST_SECONDS * RETRY_FACTOR ** (failures - 1))
+    entry = RetryEntry(failures, draft.now.mono + delay)
+    draft.set(retry={**draft.state.retry, action.key: entry})
+
+
+def _is_first_failure(draft: Draft, action: a.Action) -> bool:
+    entry = draft.state.retry.get(action.key)
+    return entry is None or entry.failures <= 1
+
+
+# Done
+
+
+def _looked(draft: Draft, action: a.Look, result: h.Result) -> None:
+    observed = result.observed
+    assert observed is not None, "a look that saw nothing"
+    draft.set(expected_exits=draft.state.expected_exits - action.expect_exits)
+    if observed.as_of < draft.state.floor:
+        draft.set(look_wanted=True)
+        return
+    absorb(draft, observed)
+
+
+def _volumes_ready(draft: Draft, _action: a.PrepareVolumes, _result: h.Result) -> None:
+    draft.set(volumes=Volumes.MOUNTED)
+
+
+def _sandbox_runs(draft: Draft, _action: a.RunSandbox, result: h.Result) -> None:
+    assert result.sandbox is not None and draft.state.observed is not None
+    draft.set(initialized_in="")
+    absorb(draft, with_sandbox(draft.state.observed, result.sandbox))
+
+
+def _sandbox_stopped(draft: Draft, action: a.StopSandbox, _result: h.Result) -> None:
+    observed = draft.state.observed
+    assert observed is not None
+    draft.set(stopped_sandboxes=draft.state.stopped_sandboxes | {action.sandbox_id})
+    boxes = tuple(
+        replace(box, ready=False) if box.id == action.sandbox_id else box for box in observed.sandboxes
+    )
+    draft.set(observed=replace(observed, sandboxes=boxes))
+    if any(
+        seen.sandbox_id == action.sandbox_id and seen.phase is not Phase.EXITED
+        for seen in observed.containers
+    ):
+        draft.set(look_wanted=True)  # the runtime has ended what was left in it
+
+
+def _sandbox_removed(draft: Draft, action: a.RemoveSandbox, _result: h.Result) -> None:
+    assert draft.state.observed is not None
+    stopped = draft.state.stopped_sandboxes - {action.sandbox_id}
+    draft.set(observed=without_sandbox(draft.state.observed, action.sandbox_id), stopped_sandboxes=stopped)
+
+
+def _image_present(draft: Draft, action: a.EnsureImage, result: h.Result) -> None:
+    waiting = draft.state.memory(action.container).waiting
+    keep = waiting if waiting is not None and waiting.reason not in _IMAGE_REASONS else None
+    draft.remember(action.container, image_id=result.image_id, image_retry_at=0.0, waiting=keep)
+
+
+_IMAGE_REASONS = frozenset(
+    {
+        reasons.ERR_IMAGE_PULL,
+        reasons.IMAGE_PULL_BACK_OFF,
+        reasons.IMAGE_INSPECT_ERROR,
+        reasons.ERR_IMAGE_NEVER_PULL,
+        reasons.INVALID_IMAGE_NAME,
+        reasons.REGISTRY_UNAVAILABLE,
+        reasons.SIGNATURE_VALIDATION_FAILED,
+    }
+)
+
+
+def _created(draft: Draft, action: a.CreateContainer, result: h.Result) -> None:
+    assert result.container is not None and draft.state.observed is not None
+    draft.remember(action.container, image_id="", restart_count=action.restart_count)
+    absorb(draft, with_container(draft.state.observed, result.container))
+    _emit(draft, reasons.EVENT_CREATED, "Container created", action.container)
+
+
+def _started(draft: Draft, action: a.StartContainer, result: h.Result) -> None:
+    assert result.container is not None and draft.state.observed is not None
+    container = find_container(draft, action.container)
+    hooked = container is not None and has_post_start(container)
+    draft.remember(
+        action.container,
+        waiting=None,
+        failure="",
+        must_stop=None,
+        post_start_id="" if hooked else action.container_id,
+    )
+    absorb(draft, with_container(draft.state.observed, result.container))
+    _emit(draft, reasons.EVENT_STARTED, "Container started", action.container)
+
+
+def _post_started(draft: Draft, action: a.RunPostStart, _result: h.Result) -> None:
+    draft.remember(action.container, post_start_id=action.container_id)
+
+
+def _pre_stopped(draft: Draft, action: a.RunPreStop, _result: h.Result) -> None:
+    draft.remember(action.container, pre_stop_id=action.container_id)
+
+
+def _stopped(draft: Draft, action: a.StopContainer, result: h.Result) -> None:
+    assert draft.state.observed is not None
+    if result.container is None:
+        draft.set(observed=without_container(draft.state.observed, action.container_id))
+        return
+    absorb(draft, with_container(draft.state.observed, result.container))
+
+
+def _removed(draft: Draft, action: a.RemoveContainer, _result: h.Result) -> None:
+    assert draft.state.observed is not None
+    draft.set(observed=without_container(draft.state.observed, action.container_id))
+
+
+def _volumes_released(draft: Draft, _action: a.ReleaseVolumes, _result: h.Result) -> None:
+    draft.set(volumes=Volumes.RELEASED)
+
+
+def _forgotten(draft: Draft, _action: a.ForgetPod, _result: h.Result) -> None:
+    draft.set(data_released=True)
+
+
+# Failed
+
+
+def _volumes_failed(draft: Draft, action: a.PrepareVolumes, failure: h.Failure) -> None:
+    if _is_first_failure(draft, action):
+        _emit(draft, reasons.EVENT_FAILED_MOUNT, failure.message, "", warning=True)
+
+
+def _sandbox_failed(draft: Draft, action: a.RunSandbox, failure: h.Failure) -> None:
+    if failure.name_taken:
+        draft.set(sandbox_attempts=action.attempt + 1)
+    text = f"Failed to create pod sandbox: {failure.message}"
+    _emit(draft, reasons.EVENT_FAILED_CREATE_POD_SANDBOX, text, "", warning=True)
+
+
+def _image_failed(draft: Draft, action: a.EnsureImage, failure: h.Failure) -> None:
+    retry_at = draft.now.mono + (failure.retry_after or 0.0)
+    draft.remember(action.container, image_id="", image_retry_at=retry_at)
+    draft.wait(action.container, failure.reason, failure.message)
+    draft.set(look_wanted=False)
+
+
+def _create_failed(draft: Draft, action: a.CreateContainer, failure: h.Failure) -> None:
+    draft.remember(action.container, image_id="", failure=failure.message)
+    if failure.image_gone:
+        return
+    draft.wait(action.container, failure.reason or reasons.CREATE_CONTAINER_ERROR, failure.message)
+    _emit(draft, reasons.EVENT_FAILED, f"Error: {failure.message}", action.container, warning=True)
+
+
+def _start_failed(draft: Draft, action: a.StartContainer, failure: h.Failure) -> None:
+    draft.remember(action.container, failure=failure.message)
+    draft.wait(action.container, reasons.RUN_CONTAINER_ERROR, failure.message)
+    _emit(draft, reasons.EVENT_FAILED, f"Error: {failure.message}", action.container, warning=True)
+
+
+def _post_start_failed(draft: Draft, action: a.RunPostStart, failure: h.Failure) -> None:
+    message = f"PostStartHook failed: {failure.message}" if failure.message else "PostStartHook failed"
+    _emit(draft, reasons.EVENT_FAILED_POST_START_HOOK, message, action.container, warning=True)
+    draft.remember(
+        action.container,
+        post_start_id=action.container_id,
+        must_stop=MustStop(action.container_id, "FailedPostStartHook"),
+    )
+    draft.wait(action.container, reasons.POST_START_HOOK_ERROR, message)
+
+
+def _pre_stop_failed(draft: Draft, action: a.RunPreStop, failure: h.Failure) -> None:
+    message = f"PreStopHook failed: {failure.message}" if failure.message else "PreStopHook failed"
+    _emit(draft, reasons.EVENT_FAILED_PRE_STOP_HOOK, message, action.container, warning=True)
+    draft.remember(action.container, pre_stop_id=action.container_id)
+
+
+def _stop_failed(draft: Draft, action: a.StopContainer | a.StopSandbox, failure: h.Failure) -> None:
+    if _is_first_failure(draft, action):
+        text = f"error killing pod: {failure.message}"
+        _emit(draft, reasons.EVENT_FAILED_KILL_POD, text, "", warning=True)
+
+
+def _emit(draft: Draft, reason: str, message: str, container: str, *, warning: bool = False) -> None:
+    draft.emits.append(Emit(reason, message, warning, container))
+
+
+_DONE: Mapping[type[a.Action], Callable[[Draft, Any, h.Result], None]] = {
+    a.Look: _looked,
+    a.PrepareVolumes: _volumes_ready,
+    a.RunSandbox: _sandbox_runs,
+    a.StopSandbox: _sandbox_stopped,
+    a.RemoveSandbox: _sandbox_removed,
+    a.EnsureImage: _image_present,
+    a.CreateContainer: _created,
+    a.StartContainer: _started,
+    a.RunPostStart: _post_started,
+    a.RunPreStop: _pre_stopped,
+    a.StopContainer: _stopped,
+    a.RemoveContainer: _removed,
+    a.ReleaseVolumes: _volumes_released,
+    a.ForgetPod: _forgotten,
+}
+_FAILED: Mapping[type[a.Action], Callable[[Draft, Any, h.Failure], None]] = {
+    a.PrepareVolumes: _volumes_failed,
+    a.RunSandbox: _sandbox_failed,
+    a.EnsureImage: _image_failed,
+    a.CreateContainer: _create_failed,
+    a.StartContainer: _start_failed,
+    a.RunPostStart: _post_start_failed,
+    a.RunPreStop: _pre_stop_failed,
+    a.StopContainer: _stop_failed,
+    a.StopSandbox: _stop_failed,
+}

@@ -1,0 +1,295 @@
+"""The life of a pod on the node: stages in a table, one pure `step` per event.
+
+`RULES[(stage, event type)]` is the whole of it: a pair that is not there is a fault of ours and
+raises `Bug`. A rule only changes the state; what to do follows from the new state in `plan`,
+`plan_stop` and `plan_release`. What planning finds out ("nothing runs any more") is itself an
+event and goes through the table again, so that a stage changes in one place only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aio.errors import Bug
+from kubelet import happened as h
+from kubelet import reasons
+from kubelet.absorb import absorb
+from kubelet.actions import Action, Look, Why
+from kubelet.draft import Draft, Emit, Policy
+from kubelet.finish import finish_cancelled, finish_done, finish_failed
+from kubelet.model import Instant, MustStop, PodState, Stage, StopRequest
+from kubelet.plan import Verdict, plan_sync
+from kubelet.plan_stop import StopVerdict, plan_release, plan_stop
+
+MINIMUM_POD_GRACE_SECONDS = 1  # kubelet 1.36, pkg/kubelet/pod_workers.go
+_ROUNDS = 8  # stage changes one event can cause; there are three
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The outcome of one event. `wake_at` (mono seconds) None = nothing to wait for."""
+
+    state: PodState
+    actions: tuple[Action, ...]
+    emits: tuple[Emit, ...]
+    wake_at: float | None
+
+
+def step(state: PodState, event: h.Happened, now: Instant, policy: Policy) -> Step:
+    """Apply one event and plan. Raises Bug for an event the stage does not know."""
+    draft = Draft(state, now, policy)
+    pending: h.Happened | None = event
+    for _ in range(_ROUNDS):
+        if pending is None:
+            break
+        _apply(draft, pending)
+        draft.wake_at = None
+        pending = _plan(draft)
+    else:
+        raise Bug(f"cannot settle pod {state.uid}: because planning after {event!r} does not end")
+    return Step(draft.state, tuple(draft.actions), tuple(draft.emits), draft.wake_at)
+
+
+def _apply(draft: Draft, event: h.Happened) -> None:
+    rule = RULES.get((draft.state.stage, type(event)))
+    if rule is None:
+        stage = draft.state.stage.name
+        raise Bug(f"cannot take {type(event).__name__} of pod {draft.state.uid}: because it is {stage}")
+    rule(draft, event)
+
+
+def _plan(draft: Draft) -> h.Happened | None:
+    state = draft.state
+    if state.stage is Stage.FORGOTTEN:
+        return None
+    if state.observed is None:
+        draft.act(Look(Why.FIRST_LOOK))
+        return None
+    found = _PLANNERS[state.stage](draft)
+    state = draft.state
+    if state.look_wanted and draft.act(Look(Why.RUNTIME_CHANGED, state.expected_exits)):
+        draft.set(look_wanted=False)
+    return found
+
+
+def _plan_syncing(draft: Draft) -> h.Happened | None:
+    if draft.state.rejected is not None:
+        return h.ContainersFinished()
+    return _FOUND[plan_sync(draft)]
+
+
+def _plan_terminating(draft: Draft) -> h.Happened | None:
+    return h.NothingRan() if plan_stop(draft) is StopVerdict.NOTHING_RUNS else None
+
+
+def _plan_terminated(draft: Draft) -> h.Happened | None:
+    return h.EverythingReleased() if plan_release(draft) is StopVerdict.RELEASED else None
+
+
+_FOUND: Mapping[Verdict, h.Happened | None] = {
+    Verdict.GOES_ON: None,
+    Verdict.FINISHED: h.ContainersFinished(),
+    Verdict.DEADLINE: h.DeadlinePassed(),
+}
+_PLANNERS: Mapping[Stage, Callable[[Draft], h.Happened | None]] = {
+    Stage.SYNCING: _plan_syncing,
+    Stage.TERMINATING: _plan_terminating,
+    Stage.TERMINATED: _plan_terminated,
+}
+
+
+# Rules. Each takes the draft and its event; the event's type is known from the table.
+
+
+def _take_definition(draft: Draft, event: h.DesiredChanged) -> None:
+    changed = draft.state.pod is not None and draft.state.pod != event.pod
+    draft.set(pod=event.pod, wanted=True)
+    if not draft.state.start_time:
+        draft.set(start_time=draft.now.wall)
+    if changed:
+        draft.set(retry={})  # the new definition may mend what failed
+
+
+def _keep_definition(draft: Draft, event: h.DesiredChanged) -> None:
+    """A pod that is being stopped still learns its newest definition, and nothing else."""
+    draft.set(pod=event.pod)
+
+
+def _let_go(draft: Draft, event: h.DesiredRemoved) -> None:
+    draft.set(wanted=False)
+    grace = event.grace_seconds
+    if grace is None:
+        grace = own_grace_seconds(draft.state)
+    seconds = max(MINIMUM_POD_GRACE_SECONDS, grace)
+    _stop_by(draft, StopRequest(draft.now.wall, draft.now.wall + seconds))
+
+
+def _forget_wish(draft: Draft, _event: h.DesiredRemoved) -> None:
+    draft.set(wanted=False)
+
+
+def _stop(draft: Draft, event: h.StopRequested) -> None:
+    _stop_by(draft, event.stop)
+
+
+def _stop_by(draft: Draft, stop: StopRequest) -> None:
+    """Begin to stop, or shorten the stop under way: the deadline only moves closer."""
+    old = draft.state.stop
+    if old is None:
+        draft.set(stop=stop, stage=max(draft.state.stage, Stage.TERMINATING), retry={})
+        return
+    if stop.deadline < old.deadline:
+        phase, reason = old.phase or stop.phase, old.reason or stop.reason
+        message = old.message or stop.message
+        draft.set(stop=StopRequest(old.since, stop.deadline, reason, message, phase))
+
+
+def _end_by_itself(draft: Draft, _event: h.ContainersFinished) -> None:
+    grace = max(MINIMUM_POD_GRACE_SECONDS, own_grace_seconds(draft.state))
+    _stop_by(draft, StopRequest(draft.now.wall, draft.now.wall + grace))
+
+
+def _end_by_deadline(draft: Draft, _event: h.DeadlinePassed) -> None:
+    grace = max(MINIMUM_POD_GRACE_SECONDS, own_grace_seconds(draft.state))
+    message = reasons.DEADLINE_EXCEEDED_MESSAGE
+    draft.emits.append(Emit(reasons.DEADLINE_EXCEEDED, message))
+    _stop_by(
+        draft,
+        StopRequest(
+            draft.now.wall,
+            draft.now.wall + grace,
+            reasons.DEADLINE_EXCEEDED,
+            message,
+            reasons.FAILED,
+        ),
+    )
+
+
+def own_grace_seconds(state: PodState) -> int:
+    """The pod's grace period: from its definition, else from its containers' annotations."""
+    if state.pod is not None:
+        return state.pod.spec.termination_grace_period_seconds or 0
+    seen = state.observed.containers if state.observed is not None else ()
+    known = [one.grace_period_seconds for one in seen if one.grace_period_seconds is not None]
+    return max(known, default=30)
+
+
+def _runtime_changed(draft: Draft, event: h.RuntimeChanged) -> None:
+    """Look again, unless what was reported is known already."""
+    observed = draft.state.observed
+    if event.container_id and event.exited:
+        if observed is not None:
+            seen = observed.by_id(event.container_id)
+            if seen is not None and seen.finished_at:
+                return
+        draft.set(expected_exits=draft.state.expected_exits | {event.container_id})
+    draft.set(look_wanted=True)
+
+
+def _runtime_returned(draft: Draft, _event: h.RuntimeReturned) -> None:
+    draft.set(look_wanted=True, retry={})
+
+
+def _network_changed(draft: Draft, event: h.NetworkChanged) -> None:
+    was = draft.state.network_error
+    draft.set(network_error=event.error)
+    pod = draft.state.pod
+    if event.error and not was and pod is not None and not pod.spec.host_network and not draft.state.ips:
+        text = f"network is not ready: {event.error}"
+        draft.emits.append(Emit(reasons.EVENT_NETWORK_NOT_READY, text, warning=True))
+
+
+def _probe_settled(draft: Draft, event: h.ProbeSettled) -> None:
+    name, container_id = event.container, event.container_id
+    if event.kind == "readiness":
+        draft.remember(name, ready_id=container_id if event.healthy else "")
+    elif event.kind == "startup" and event.healthy:
+        draft.remember(name, started_id=container_id)
+    elif not event.healthy:
+        memory = draft.state.memory(name)
+        if memory.must_stop is not None and memory.must_stop.container_id == container_id:
+            return
+        message = f"Container {name} failed {event.kind} probe, will be restarted"
+        draft.remember(name, must_stop=MustStop(container_id, message, event.grace_seconds))
+
+
+def _readiness_only(draft: Draft, event: h.ProbeSettled) -> None:
+    """While a pod stops its readiness may still change; nothing restarts any more."""
+    if event.kind == "readiness":
+        _probe_settled(draft, event)
+
+
+def _done(draft: Draft, event: h.ActionDone) -> None:
+    finish_done(draft, event)
+
+
+def _failed(draft: Draft, event: h.ActionFailed) -> None:
+    finish_failed(draft, event)
+
+
+def _cancelled(draft: Draft, event: h.ActionCancelled) -> None:
+    finish_cancelled(draft, event)
+
+
+def _nothing_ran(draft: Draft, _event: h.NothingRan) -> None:
+    draft.set(stage=Stage.TERMINATED)
+
+
+def _released(draft: Draft, _event: h.EverythingReleased) -> None:
+    draft.set(stage=Stage.FORGOTTEN)
+
+
+def _ignore(_draft: Draft, _event: h.Happened) -> None:
+    """Late but harmless."""
+
+
+RULES: Mapping[tuple[Stage, type[h.Happened]], Callable[[Draft, Any], None]] = {
+    (Stage.SYNCING, h.DesiredChanged): _take_definition,
+    (Stage.SYNCING, h.DesiredRemoved): _let_go,
+    (Stage.SYNCING, h.StopRequested): _stop,
+    (Stage.SYNCING, h.RuntimeChanged): _runtime_changed,
+    (Stage.SYNCING, h.RuntimeReturned): _runtime_returned,
+    (Stage.SYNCING, h.NetworkChanged): _network_changed,
+    (Stage.SYNCING, h.ProbeSettled): _probe_settled,
+    (Stage.SYNCING, h.Woke): _ignore,
+    (Stage.SYNCING, h.ActionDone): _done,
+    (Stage.SYNCING, h.ActionFailed): _failed,
+    (Stage.SYNCING, h.ActionCancelled): _cancelled,
+    (Stage.SYNCING, h.ContainersFinished): _end_by_itself,
+    (Stage.SYNCING, h.DeadlinePassed): _end_by_deadline,
+    (Stage.TERMINATING, h.DesiredChanged): _keep_definition,
+    (Stage.TERMINATING, h.DesiredRemoved): _let_go,
+    (Stage.TERMINATING, h.StopRequested): _stop,
+    (Stage.TERMINATING, h.RuntimeChanged): _runtime_changed,
+    (Stage.TERMINATING, h.RuntimeReturned): _runtime_returned,
+    (Stage.TERMINATING, h.NetworkChanged): _network_changed,
+    (Stage.TERMINATING, h.ProbeSettled): _readiness_only,
+    (Stage.TERMINATING, h.Woke): _ignore,
+    (Stage.TERMINATING, h.ActionDone): _done,
+    (Stage.TERMINATING, h.ActionFailed): _failed,
+    (Stage.TERMINATING, h.ActionCancelled): _cancelled,
+    (Stage.TERMINATING, h.NothingRan): _nothing_ran,
+    (Stage.TERMINATED, h.DesiredChanged): _keep_definition,
+    (Stage.TERMINATED, h.DesiredRemoved): _forget_wish,
+    (Stage.TERMINATED, h.StopRequested): _ignore,
+    (Stage.TERMINATED, h.RuntimeChanged): _ignore,
+    (Stage.TERMINATED, h.RuntimeReturned): _runtime_returned,
+    (Stage.TERMINATED, h.NetworkChanged): _ignore,
+    (Stage.TERMINATED, h.ProbeSettled): _ignore,
+    (Stage.TERMINATED, h.Woke): _ignore,
+    (Stage.TERMINATED, h.ActionDone): _done,
+    (Stage.TERMINATED, h.ActionFailed): _failed,
+    (Stage.TERMINATED, h.ActionCancelled): _cancelled,
+    (Stage.TERMINATED, h.EverythingReleased): _released,
+    **{(Stage.FORGOTTEN, kind): _ignore for kind in h.Happened.__subclasses__()},
+}
+
+
+def adopt(state: PodState, now: Instant) -> PodState:
+    """Make a state rebuilt after a restart sound: what runs already is taken as brought up."""
+    draft = Draft(state, now)
+    if state.observed is not None:
+        absorb(draft, state.observed)
+    return draft.state

@@ -1,0 +1,421 @@
+"""Desired x observed -> actions, for a pod that is wanted (pure).
+
+`plan_sync` is called after every event. It compares the pod's definition with what was last
+observed and orders whatever is missing, one idea per function: volumes, sandbox, init
+containers, containers, tidying. What is under way (`in_flight`) is neither started twice nor
+contradicted. The order of things and the strings are those of kubelet 1.36
+(pkg/kubelet/kuberuntime: computePodActions, SyncPod).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from kube.objects.core_v1 import Container
+from kubelet.actions import (
+    CreateContainer,
+    EnsureImage,
+    PrepareVolumes,
+    RemoveContainer,
+    RemoveSandbox,
+    RunPostStart,
+    RunSandbox,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+    Why,
+)
+from kubelet.draft import Draft, Emit, has_post_start
+from kubelet.model import (
+    NANOSECONDS_PER_SECOND,
+    MustStop,
+    ObservedContainer,
+    ObservedSandbox,
+    Phase,
+    PodState,
+    Volumes,
+)
+from kubelet.plan_stop import stop_containers
+from kubelet.podspec.names import container_hash
+from kubelet.restart import Wait, is_sidecar, next_restart, should_restart
+
+
+class Verdict(Enum):
+    """What planning found out about the pod as a whole."""
+
+    GOES_ON = "goes on"
+    FINISHED = "every container has ended for good"
+    DEADLINE = "activeDeadlineSeconds has passed"
+
+
+def plan_sync(draft: Draft) -> Verdict:
+    """Order what the pod needs next."""
+    if _is_past_deadline(draft):
+        return Verdict.DEADLINE
+    state = draft.state
+    if state.volumes is not Volumes.MOUNTED:
+        draft.act(PrepareVolumes(Why.VOLUMES_FIRST))
+        prefetch_images(draft)
+        return Verdict.GOES_ON
+    why = why_new_sandbox(state)
+    if why:
+        if is_finished_without_sandbox(draft):
+            return Verdict.FINISHED
+        replace_sandbox(draft, why)
+        return Verdict.GOES_ON
+    sandbox = draft.observed.sandbox()
+    assert sandbox is not None, "no reason for a sandbox, yet there is none"
+    tidy(draft, sandbox)
+    initialized, failed = plan_init(draft, sandbox)
+    if failed:
+        return Verdict.FINISHED
+    if not initialized:
+        return Verdict.GOES_ON
+    return plan_regular(draft, sandbox)
+
+
+def _is_past_deadline(draft: Draft) -> bool:
+    seconds = draft.pod.spec.active_deadline_seconds
+    if seconds is None:
+        return False
+    end = draft.state.start_time + seconds
+    if draft.now.wall >= end:
+        return True
+    draft.wake_wall(end)
+    return False
+
+
+# Sandbox
+
+
+def why_new_sandbox(state: PodState) -> str:
+    """The reason for a new sandbox, "" when the newest one serves."""
+    observed, pod = state.observed, state.pod
+    assert observed is not None and pod is not None
+    sandbox = observed.sandbox()
+    host_network = bool(pod.spec.host_network)
+    if sandbox is None:
+        return Why.FIRST_SANDBOX
+    if sum(1 for candidate in observed.sandboxes if candidate.ready) > 1:
+        return Why.SANDBOX_DOUBLE
+    if not sandbox.ready or sandbox.id in state.stopped_sandboxes:
+        return Why.SANDBOX_DEAD
+    if sandbox.host_network != host_network:
+        return Why.SANDBOX_NETWORK
+    if not host_network and not sandbox.ips:
+        return Why.SANDBOX_NO_IP
+    return ""
+
+
+def is_finished_without_sandbox(draft: Draft) -> bool:
+    """Whether every regular container has ended and its policy does not want it back."""
+    spec = draft.pod.spec
+    for container in spec.containers:
+        code = last_exit_code(draft, container)
+        if code is None or should_restart(spec, container, code):
+            return False
+    return True
+
+
+LOST_EXIT_CODE = 137  # kubelet 1.36 reports a container it cannot find any more as killed
+
+
+def last_exit_code(draft: Draft, container: Container) -> int | None:
+    """Exit code of the last run of the container; None while it runs or has never run."""
+    memory = draft.state.memory(container.name)
+    seen = draft.observed.latest(container.name)
+    if seen is not None:
+        if seen.phase is Phase.EXITED:
+            return seen.exit_code
+        return None
+    if memory.restart_count < 0:
+        return None
+    return memory.last_exit.exit_code if memory.last_exit is not None else LOST_EXIT_CODE
+
+
+def replace_sandbox(draft: Draft, why: str) -> None:
+    """Stop what is left of the old sandbox, then run a new one."""
+    observed = draft.observed
+    if any(key.kind == "RunSandbox" for key in draft.state.in_flight):
+        prefetch_images(draft)
+        return
+    if observed.sandboxes and _clear_old_sandboxes(draft, why):
+        return
+    if draft.state.network_error and not draft.pod.spec.host_network:
+        return  # an event tells when the network is ready
+    attempt = draft.state.sandbox_attempts
+    if observed.sandboxes:
+        attempt = max(attempt, observed.sandboxes[0].attempt + 1)
+    draft.act(RunSandbox(why, attempt))
+    prefetch_images(draft)
+
+
+def _clear_old_sandboxes(draft: Draft, why: str) -> bool:
+    """Stop containers, then sandboxes; True while that is not done."""
+    deadline = draft.now.wall + (draft.pod.spec.termination_grace_period_seconds or 0)
+    if stop_containers(draft, deadline, Why.SANDBOX_CHANGED):
+        return True
+    pending = False
+    for sandbox in draft.observed.sandboxes:
+        if sandbox.id in draft.state.stopped_sandboxes:
+            continue
+        pending = True
+        if draft.act(StopSandbox(why, sandbox.id)) and sandbox is draft.observed.sandboxes[0]:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            draft.emits.append(Emit("SandboxChanged", message))
+    return pending
+
+
+# Images
+
+
+def prefetch_images(draft: Draft) -> None:
+    """Have the images of the containers that come first present while the sandbox is made."""
+    spec = draft.pod.spec
+    first = spec.init_containers[:1] or spec.containers
+    for container in first:
+        memory = draft.state.memory(container.name)
+        if draft.state.observed is not None and draft.observed.latest(container.name) is not None:
+            continue  # it has run before: its restart policy decides
+        if not memory.image_id:
+            ensure_image(draft, container)
+
+
+def ensure_image(draft: Draft, container: Container) -> bool:
+    """True when the image is resolved, so that the container can be created."""
+    memory = draft.state.memory(container.name)
+    if memory.image_id:
+        return True
+    if draft.now.mono < memory.image_retry_at:
+        draft.wake(memory.image_retry_at)
+        return False
+    draft.act(EnsureImage(Why.IMAGE_FIRST, container.name))
+    return False
+
+
+# Init containers
+
+
+def plan_init(draft: Draft, sandbox: ObservedSandbox) -> tuple[bool, bool]:
+    """Bring the init containers forward: (pod is initialized, pod has failed for good)."""
+    spec = draft.pod.spec
+    done = is_initialized(draft, sandbox)
+    if done and is_all_regular_finished(draft, sandbox):
+        return True, False  # sidecars are not brought back for a pod that is over
+    for index, container in enumerate(spec.init_containers):
+        if is_sidecar(container):
+            if not keep_sidecar(draft, container, sandbox) and not done:
+                return False, False
+            continue
+        if done:
+            continue
+        step, failed = step_init(draft, index, sandbox)
+        if failed or not step:
+            return False, failed
+    if not done:
+        draft.set(initialized_in=sandbox.id)
+    return True, False
+
+
+def is_initialized(draft: Draft, sandbox: ObservedSandbox) -> bool:
+    """Whether init is over in this sandbox: remembered, or a regular container exists in it."""
+    if draft.state.initialized_in == sandbox.id:
+        return True
+    names = {container.name for container in draft.pod.spec.containers}
+    return any(seen.name in names and seen.sandbox_id == sandbox.id for seen in draft.observed.containers)
+
+
+def is_all_regular_finished(draft: Draft, sandbox: ObservedSandbox) -> bool:
+    spec = draft.pod.spec
+    for container in spec.containers:
+        seen = draft.observed.latest(container.name, sandbox.id)
+        if seen is None or seen.phase is not Phase.EXITED:
+            return False
+        if should_restart(spec, container, seen.exit_code):
+            return False
+    return True
+
+
+def step_init(draft: Draft, index: int, sandbox: ObservedSandbox) -> tuple[bool, bool]:
+    """One ordinary init container: (done, failed for good)."""
+    spec = draft.pod.spec
+    container = spec.init_containers[index]
+    seen = draft.observed.latest(container.name, sandbox.id)
+    if seen is None:
+        later = (other.name for other in spec.init_containers[index + 1 :])
+        if any(draft.observed.latest(name, sandbox.id) for name in later):
+            return True, False  # its record is gone, but the next could not have begun without it
+        begin(draft, container, sandbox, Why.NEXT_INIT)
+        return False, False
+    if seen.phase is not Phase.EXITED:
+        bring_up(draft, container, seen)
+        return False, False
+    if seen.exit_code == 0:
+        return True, False
+    if spec.restart_policy == "Never":
+        return False, True
+    restart(draft, container, seen, sandbox)
+    return False, False
+
+
+def keep_sidecar(draft: Draft, container: Container, sandbox: ObservedSandbox) -> bool:
+    """Keep the sidecar running; True when the containers after it may start."""
+    seen = draft.observed.latest(container.name, sandbox.id)
+    if seen is None:
+        begin(draft, container, sandbox, Why.SIDECAR)
+        return False
+    if seen.phase is Phase.EXITED:
+        restart(draft, container, seen, sandbox)
+        return False
+    bring_up(draft, container, seen)
+    return is_started(draft.state, container, seen)
+
+
+def is_started(state: PodState, container: Container, seen: ObservedContainer) -> bool:
+    """Running, postStart done, startup probe passed (Kubernetes' `started`)."""
+    memory = state.memory(container.name)
+    if seen.phase is not Phase.RUNNING or memory.post_start_id != seen.id:
+        return False
+    return container.startup_probe is None or memory.started_id == seen.id
+
+
+# Regular containers
+
+
+def plan_regular(draft: Draft, sandbox: ObservedSandbox) -> Verdict:
+    spec = draft.pod.spec
+    finished = True
+    for container in spec.containers:
+        seen = draft.observed.latest(container.name, sandbox.id)
+        if seen is None:
+            finished = False
+            begin_or_restart(draft, container, sandbox)
+        elif seen.phase is not Phase.EXITED:
+            finished = False
+            bring_up(draft, container, seen)
+        elif should_restart(spec, container, seen.exit_code):
+            finished = False
+            restart(draft, container, seen, sandbox)
+    if finished and not draft.is_starting():
+        return Verdict.FINISHED
+    return Verdict.GOES_ON
+
+
+def begin_or_restart(draft: Draft, container: Container, sandbox: ObservedSandbox) -> None:
+    """First run in this sandbox; one that ended for good in an older sandbox is not run again."""
+    if any(older.name == container.name for older in draft.observed.containers):
+        code = last_exit_code(draft, container)
+        if code is not None and not should_restart(draft.pod.spec, container, code):
+            return
+    begin(draft, container, sandbox, Why.NOT_RUNNING)
+
+
+# One container
+
+
+def begin(draft: Draft, container: Container, sandbox: ObservedSandbox, why: str) -> None:
+    """Image, then create; start and postStart follow as each finishes."""
+    if not ensure_image(draft, container) or draft.is_starting():
+        return
+    memory = draft.state.memory(container.name)
+    seen = draft.observed.latest(container.name)
+    count = max(memory.restart_count, seen.restart_count if seen is not None else -1) + 1
+    draft.act(CreateContainer(why, container.name, sandbox.id, count, memory.image_id))
+
+
+def bring_up(draft: Draft, container: Container, seen: ObservedContainer) -> None:
+    """A container that exists and has not ended: start it, run its hook, or stop it."""
+    if draft.in_flight("StopContainer", seen.id) or draft.in_flight("RunPreStop", container.name):
+        stop_one(draft, container, seen)
+        return
+    stale = bool(seen.spec_hash) and seen.spec_hash != container_hash(container)
+    if seen.phase is Phase.CREATED:
+        if stale:
+            draft.act(RemoveContainer(Why.STALE_CREATED, container.name, seen.id))
+        elif not draft.is_starting():
+            draft.act(StartContainer(Why.CREATED, container.name, seen.id))
+        return
+    if seen.phase is Phase.UNKNOWN:
+        draft.act(StopContainer(Why.UNKNOWN_STATE, container.name, seen.id, 2))
+        return
+    memory = draft.state.memory(container.name)
+    if stale and (memory.must_stop is None or memory.must_stop.container_id != seen.id):
+        message = f"Container {container.name} definition changed, will be restarted"
+        draft.remember(container.name, must_stop=MustStop(seen.id, message))
+    must_stop = draft.state.memory(container.name).must_stop
+    if must_stop is not None and must_stop.container_id == seen.id:
+        stop_one(draft, container, seen)
+    elif memory.post_start_id != seen.id and has_post_start(container) and not draft.is_starting():
+        draft.act(RunPostStart(Why.POST_START, container.name, seen.id))
+
+
+def stop_one(draft: Draft, container: Container, seen: ObservedContainer) -> None:
+    """Stop one container of a pod that goes on: its own grace, preStop included."""
+    order = draft.state.memory(container.name).must_stop
+    if order is None or order.container_id != seen.id:
+        return
+    pod_grace = draft.pod.spec.termination_grace_period_seconds or 0
+    grace = order.grace_seconds if order.grace_seconds is not None else pod_grace
+    begun = order.since or draft.now.wall
+    if not order.since:
+        draft.emits.append(Emit("Killing", order.message, container=container.name))
+        since = MustStop(order.container_id, order.message, order.grace_seconds, draft.now.wall)
+        draft.remember(container.name, must_stop=since)
+    stop_containers(draft, begun + grace, order.message, only=seen.id)
+
+
+def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox: ObservedSandbox) -> None:
+    """Bring back a container that ended, unless its back-off holds it."""
+    memory = draft.state.memory(container.name)
+    finished = seen.finished_at / NANOSECONDS_PER_SECOND
+    limit = draft.policy.crash_backoff_max_seconds
+    answer = next_restart(memory.backoff, finished, draft.now.wall, limit)
+    if isinstance(answer, Wait):
+        hold_back(draft, container, answer)
+        return
+    if not ensure_image(draft, container) or draft.is_starting():
+        return
+    count = max(memory.restart_count, seen.restart_count) + 1
+    action = CreateContainer(Why.RESTART, container.name, sandbox.id, count, memory.image_id)
+    if draft.act(action):
+        draft.remember(container.name, backoff=answer)
+
+
+def hold_back(draft: Draft, container: Container, wait: Wait) -> None:
+    draft.wake_wall(wait.until)
+    meta = draft.pod.metadata
+    pod_name = f"{meta.name}_{meta.namespace}({draft.state.uid})"
+    message = (
+        f"back-off {_go_duration(wait.delay_seconds)} restarting failed "
+        f"container={container.name} pod={pod_name}"
+    )
+    waiting = draft.state.memory(container.name).waiting
+    if waiting is None or waiting.reason != "CrashLoopBackOff" or waiting.message != message:
+        draft.wait(container.name, "CrashLoopBackOff", message)
+        text = f"Back-off restarting failed container {container.name} in pod {pod_name}"
+        draft.emits.append(Emit("BackOff", text, warning=True, container=container.name))
+
+
+def _go_duration(seconds: float) -> str:
+    """Whole seconds as Go prints a duration: 10s, 1m20s, 5m0s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+# Tidying
+
+
+def tidy(draft: Draft, sandbox: ObservedSandbox) -> None:
+    """Remove dead containers but the newest of each name, and replaced sandboxes left empty."""
+    observed = draft.observed
+    kept: set[str] = set()
+    holding: set[str] = set()
+    for seen in observed.containers:  # newest first
+        if seen.phase is Phase.EXITED and seen.name in kept:
+            draft.act(RemoveContainer(Why.OLDER_DEAD, seen.name, seen.id))
+        if seen.phase is Phase.EXITED:
+            kept.add(seen.name)
+        holding.add(seen.sandbox_id)
+    for old in observed.sandboxes[1:]:
+        if old.id not in holding and old.id in draft.state.stopped_sandboxes:
+            draft.act(RemoveSandbox(Why.OLDER_SANDBOX, old.id))

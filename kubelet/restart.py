@@ -1,0 +1,61 @@
+"""Whether and when a container that ended runs again (pure).
+
+The rules are those of kubelet 1.36 (pkg/api/v1/pod/util.go ContainerShouldRestart and the
+crash back-off of pkg/kubelet/kuberuntime): 10 s doubling to the configured maximum, counted
+from the end of the container, forgotten after a quiet gap of 600 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kube.objects.core_v1 import Container, PodSpec
+from kubelet.model import CrashBackoff
+
+CRASH_BACKOFF_INITIAL_SECONDS = 10.0  # pkg/kubelet/kubelet.go
+CRASH_BACKOFF_MAX_SECONDS = 300.0  # default of crashLoopBackOff.maxContainerRestartPeriod
+CRASH_BACKOFF_RESET_SECONDS = 600.0  # fixed: twice the default maximum
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Restart not before `until` (wall); `delay_seconds` is the back-off users are told."""
+
+    until: float
+    delay_seconds: float
+
+
+def should_restart(spec: PodSpec, container: Container, exit_code: int) -> bool:
+    """Whether the container, having ended with `exit_code`, is to run again."""
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if codes is None:
+            continue
+        listed = exit_code in codes.values
+        if listed == (codes.operator == "In"):
+            return True  # the only actions are restarts
+    policy = container.restart_policy or spec.restart_policy or "Always"
+    if policy == "OnFailure":
+        return exit_code != 0
+    return policy == "Always"
+
+
+def is_sidecar(container: Container) -> bool:
+    """An init container that runs as long as the pod."""
+    return container.restart_policy == "Always"
+
+
+def next_restart(
+    backoff: CrashBackoff | None, finished_at: float, now: float, maximum: float
+) -> CrashBackoff | Wait:
+    """What to do with a container that ended at `finished_at` (wall seconds).
+
+    Returns a Wait while it is held back, else the entry to remember once it is restarted.
+    """
+    initial = min(CRASH_BACKOFF_INITIAL_SECONDS, maximum)
+    if backoff is None or finished_at - backoff.updated_at > CRASH_BACKOFF_RESET_SECONDS:
+        return CrashBackoff(initial, now)
+    until = finished_at + backoff.delay_seconds
+    if now < until:
+        return Wait(until, backoff.delay_seconds)
+    return CrashBackoff(min(backoff.delay_seconds * 2, maximum), now)
