@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kube import quantity
 from kube.objects.core_v1 import ObjectFieldSelector, Pod, ResourceFieldSelector
 from kubelet.podspec.errors import ContainerConfigError
-from kubelet.podspec.names import AnyContainer
+from kubelet.podspec.names import AnyContainer, all_containers
 from kubelet.podspec.resources import limits_of, requests_of
 
 _SUBSCRIPT = re.compile(r"(.*)\['([^']*)'\]\Z", re.DOTALL)
@@ -101,8 +101,7 @@ def _target(selector: ResourceFieldSelector, pod: Pod, container: AnyContainer |
     name = selector.container_name
     if not name and container is not None:
         return container
-    spec = pod.spec
-    for candidate in (*spec.containers, *spec.init_containers, *spec.ephemeral_containers):
+    for candidate in all_containers(pod):
         if candidate.name == name:
             return candidate
     raise ContainerConfigError(f"container {name or ''} not found")

@@ -79,10 +79,8 @@ def _from_source(source: EnvFromSource, namespace: str, lookup: ObjectLookup) ->
         found = _config_map(namespace, reference.name or "", lookup, optional=bool(reference.optional))
         return {prefix + key: value for key, value in (found or {}).items()}
     if source.secret_ref is not None:
-        secret_reference = source.secret_ref
-        data = _secret(
-            namespace, secret_reference.name or "", lookup, optional=bool(secret_reference.optional)
-        )
+        wanted = source.secret_ref
+        data = _secret(namespace, wanted.name or "", lookup, optional=bool(wanted.optional))
         return {prefix + key: _text(value) for key, value in (data or {}).items()}
     return {}
 

@@ -70,6 +70,12 @@ class ContainerFacts:
             return None
 
 
+def all_containers(pod: Pod) -> tuple[AnyContainer, ...]:
+    """Init, regular and ephemeral containers, in this order."""
+    spec = pod.spec
+    return (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+
+
 def pod_labels(pod: Pod) -> dict[str, str]:
     """Labels of the sandbox: the pod's own, then the identity, which wins."""
     meta = pod.metadata
@@ -197,12 +203,10 @@ def container_log_path(container_name: str, restart_count: int) -> str:
     return f"{container_name}/{restart_count}{_LOG_SUFFIX}"
 
 
-def container_log_symlink(
-    container_logs_dir: str, pod: PodIdentity, container: str, container_id: str
-) -> str:
+def container_log_symlink(directory: str, pod: PodIdentity, container: str, container_id: str) -> str:
     """The legacy name below /var/log/containers, cut to what ext4 takes."""
     stem = f"{pod_full_name(pod.name, pod.namespace)}_{container}-{container_id}"
-    return f"{container_logs_dir}/{stem[: FILE_NAME_MAX_CHARS - len(_LOG_SUFFIX)]}{_LOG_SUFFIX}"
+    return f"{directory}/{stem[: FILE_NAME_MAX_CHARS - len(_LOG_SUFFIX)]}{_LOG_SUFFIX}"
 
 
 def termination_file(root_dir: str, uid: str, container_name: str, restart_count: int) -> str:

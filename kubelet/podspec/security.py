@@ -28,7 +28,7 @@ from kube.objects.core_v1 import (
 )
 from kubelet.podspec.context import ContainerContext, ImageUser, SandboxContext, UserNamespaceMapping
 from kubelet.podspec.errors import ContainerConfigError
-from kubelet.podspec.names import AnyContainer
+from kubelet.podspec.names import AnyContainer, all_containers
 
 # pkg/securitycontext/util_linux.go and util.go
 MASKED_PATHS = (
@@ -101,10 +101,9 @@ def container_security(
 
 
 def has_privileged_container(pod: Pod) -> bool:
-    spec = pod.spec
     return any(
         box.security_context is not None and bool(box.security_context.privileged)
-        for box in (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
+        for box in all_containers(pod)
     )
 
 

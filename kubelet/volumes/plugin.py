@@ -53,5 +53,5 @@ class VolumePlugin(Protocol):
         ...
 
     def teardown(self, pod_dir: str, volume_name: str) -> None:
-        """Release and delete it, knowing nothing but the directory; blocking. Raises VolumeError or OSError."""
+        """Release and delete it, knowing nothing but its directory; blocking. VolumeError or OSError."""
         ...
