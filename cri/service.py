@@ -67,7 +67,7 @@ class RuntimeService(Protocol):
     async def update_runtime_config(self, pod_cidr: str) -> None: ...
 
     async def run_pod_sandbox(self, config: PodSandboxConfig, runtime_handler: str = "") -> str:
-        """Make the sandbox and its network; returns its id. `NameReserved` while an earlier attempt holds it."""
+        """Make the sandbox and its network; its id. `NameReserved` while an earlier try holds the name."""
         ...
 
     async def stop_pod_sandbox(self, pod_sandbox_id: str) -> None:

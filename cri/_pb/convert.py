@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cri import enums, stats, types
 from cri._pb import api_pb2 as pb
 
@@ -29,7 +31,7 @@ _ProfileType = {int(member): member for member in enums.ProfileType}
 _ProfileType_OTHER = enums.ProfileType.RuntimeDefault
 
 
-def from_VersionResponse(m):
+def from_VersionResponse(m: Any) -> types.VersionResponse:
     return types.VersionResponse(
         m.version,
         m.runtime_name,
@@ -38,7 +40,7 @@ def from_VersionResponse(m):
     )
 
 
-def from_DNSConfig(m):
+def from_DNSConfig(m: Any) -> types.DNSConfig:
     return types.DNSConfig(
         tuple(m.servers),
         tuple(m.searches),
@@ -46,7 +48,7 @@ def from_DNSConfig(m):
     )
 
 
-def from_PortMapping(m):
+def from_PortMapping(m: Any) -> types.PortMapping:
     return types.PortMapping(
         _Protocol.get(m.protocol, _Protocol_OTHER),
         m.container_port,
@@ -55,7 +57,7 @@ def from_PortMapping(m):
     )
 
 
-def from_IDMapping(m):
+def from_IDMapping(m: Any) -> types.IDMapping:
     return types.IDMapping(
         m.host_id,
         m.container_id,
@@ -63,7 +65,7 @@ def from_IDMapping(m):
     )
 
 
-def from_ImageSpec(m):
+def from_ImageSpec(m: Any) -> types.ImageSpec:
     return types.ImageSpec(
         m.image,
         dict(m.annotations),
@@ -73,7 +75,7 @@ def from_ImageSpec(m):
     )
 
 
-def from_Mount(m):
+def from_Mount(m: Any) -> types.Mount:
     return types.Mount(
         m.container_path,
         m.host_path,
@@ -88,7 +90,7 @@ def from_Mount(m):
     )
 
 
-def from_UserNamespace(m):
+def from_UserNamespace(m: Any) -> types.UserNamespace:
     return types.UserNamespace(
         _NamespaceMode.get(m.mode, _NamespaceMode_OTHER),
         tuple([from_IDMapping(item) for item in m.uids]),
@@ -96,7 +98,7 @@ def from_UserNamespace(m):
     )
 
 
-def from_NamespaceOption(m):
+def from_NamespaceOption(m: Any) -> types.NamespaceOption:
     return types.NamespaceOption(
         _NamespaceMode.get(m.network, _NamespaceMode_OTHER),
         _NamespaceMode.get(m.pid, _NamespaceMode_OTHER),
@@ -106,7 +108,7 @@ def from_NamespaceOption(m):
     )
 
 
-def from_SELinuxOption(m):
+def from_SELinuxOption(m: Any) -> types.SELinuxOption:
     return types.SELinuxOption(
         m.user,
         m.role,
@@ -115,14 +117,14 @@ def from_SELinuxOption(m):
     )
 
 
-def from_SecurityProfile(m):
+def from_SecurityProfile(m: Any) -> types.SecurityProfile:
     return types.SecurityProfile(
         _ProfileType.get(m.profile_type, _ProfileType_OTHER),
         m.localhost_ref,
     )
 
 
-def from_LinuxSandboxSecurityContext(m):
+def from_LinuxSandboxSecurityContext(m: Any) -> types.LinuxSandboxSecurityContext:
     return types.LinuxSandboxSecurityContext(
         from_NamespaceOption(m.namespace_options) if m.HasField("namespace_options") else None,
         from_SELinuxOption(m.selinux_options) if m.HasField("selinux_options") else None,
@@ -138,14 +140,14 @@ def from_LinuxSandboxSecurityContext(m):
     )
 
 
-def from_HugepageLimit(m):
+def from_HugepageLimit(m: Any) -> types.HugepageLimit:
     return types.HugepageLimit(
         m.page_size,
         m.limit,
     )
 
 
-def from_LinuxContainerResources(m):
+def from_LinuxContainerResources(m: Any) -> types.LinuxContainerResources:
     return types.LinuxContainerResources(
         m.cpu_period,
         m.cpu_quota,
@@ -160,7 +162,7 @@ def from_LinuxContainerResources(m):
     )
 
 
-def from_LinuxPodSandboxConfig(m):
+def from_LinuxPodSandboxConfig(m: Any) -> types.LinuxPodSandboxConfig:
     return types.LinuxPodSandboxConfig(
         m.cgroup_parent,
         from_LinuxSandboxSecurityContext(m.security_context) if m.HasField("security_context") else None,
@@ -170,7 +172,7 @@ def from_LinuxPodSandboxConfig(m):
     )
 
 
-def from_PodSandboxMetadata(m):
+def from_PodSandboxMetadata(m: Any) -> types.PodSandboxMetadata:
     return types.PodSandboxMetadata(
         m.name,
         m.uid,
@@ -179,7 +181,7 @@ def from_PodSandboxMetadata(m):
     )
 
 
-def from_PodSandboxConfig(m):
+def from_PodSandboxConfig(m: Any) -> types.PodSandboxConfig:
     return types.PodSandboxConfig(
         from_PodSandboxMetadata(m.metadata),
         m.hostname,
@@ -192,32 +194,32 @@ def from_PodSandboxConfig(m):
     )
 
 
-def from_PodIP(m):
+def from_PodIP(m: Any) -> types.PodIP:
     return types.PodIP(
         m.ip,
     )
 
 
-def from_PodSandboxNetworkStatus(m):
+def from_PodSandboxNetworkStatus(m: Any) -> types.PodSandboxNetworkStatus:
     return types.PodSandboxNetworkStatus(
         m.ip,
         tuple([from_PodIP(item) for item in m.additional_ips]),
     )
 
 
-def from_Namespace(m):
+def from_Namespace(m: Any) -> types.Namespace:
     return types.Namespace(
         from_NamespaceOption(m.options) if m.HasField("options") else None,
     )
 
 
-def from_LinuxPodSandboxStatus(m):
+def from_LinuxPodSandboxStatus(m: Any) -> types.LinuxPodSandboxStatus:
     return types.LinuxPodSandboxStatus(
         from_Namespace(m.namespaces) if m.HasField("namespaces") else None,
     )
 
 
-def from_PodSandboxStatus(m):
+def from_PodSandboxStatus(m: Any) -> types.PodSandboxStatus:
     return types.PodSandboxStatus(
         m.id,
         from_PodSandboxMetadata(m.metadata),
@@ -231,20 +233,20 @@ def from_PodSandboxStatus(m):
     )
 
 
-def from_ContainerMetadata(m):
+def from_ContainerMetadata(m: Any) -> types.ContainerMetadata:
     return types.ContainerMetadata(
         m.name,
         m.attempt,
     )
 
 
-def from_ContainerResources(m):
+def from_ContainerResources(m: Any) -> types.ContainerResources:
     return types.ContainerResources(
         from_LinuxContainerResources(m.linux) if m.HasField("linux") else None,
     )
 
 
-def from_LinuxContainerUser(m):
+def from_LinuxContainerUser(m: Any) -> types.LinuxContainerUser:
     return types.LinuxContainerUser(
         m.uid,
         m.gid,
@@ -252,13 +254,13 @@ def from_LinuxContainerUser(m):
     )
 
 
-def from_ContainerUser(m):
+def from_ContainerUser(m: Any) -> types.ContainerUser:
     return types.ContainerUser(
         from_LinuxContainerUser(m.linux) if m.HasField("linux") else None,
     )
 
 
-def from_ContainerStatus(m):
+def from_ContainerStatus(m: Any) -> types.ContainerStatus:
     return types.ContainerStatus(
         m.id,
         from_ContainerMetadata(m.metadata),
@@ -282,7 +284,7 @@ def from_ContainerStatus(m):
     )
 
 
-def from_PodSandboxStatusResponse(m):
+def from_PodSandboxStatusResponse(m: Any) -> types.PodSandboxStatusResponse:
     return types.PodSandboxStatusResponse(
         from_PodSandboxStatus(m.status),
         dict(m.info),
@@ -291,7 +293,7 @@ def from_PodSandboxStatusResponse(m):
     )
 
 
-def from_PodSandboxFilter(m):
+def from_PodSandboxFilter(m: Any) -> types.PodSandboxFilter:
     return types.PodSandboxFilter(
         m.id,
         _PodSandboxState.get(m.state.state, _PodSandboxState_OTHER) if m.HasField("state") else None,
@@ -299,7 +301,7 @@ def from_PodSandboxFilter(m):
     )
 
 
-def from_PodSandbox(m):
+def from_PodSandbox(m: Any) -> types.PodSandbox:
     return types.PodSandbox(
         m.id,
         from_PodSandboxMetadata(m.metadata),
@@ -311,14 +313,14 @@ def from_PodSandbox(m):
     )
 
 
-def from_KeyValue(m):
+def from_KeyValue(m: Any) -> types.KeyValue:
     return types.KeyValue(
         m.key,
         m.value,
     )
 
 
-def from_Capability(m):
+def from_Capability(m: Any) -> types.Capability:
     return types.Capability(
         tuple(m.add_capabilities),
         tuple(m.drop_capabilities),
@@ -326,7 +328,7 @@ def from_Capability(m):
     )
 
 
-def from_LinuxContainerSecurityContext(m):
+def from_LinuxContainerSecurityContext(m: Any) -> types.LinuxContainerSecurityContext:
     return types.LinuxContainerSecurityContext(
         from_Capability(m.capabilities) if m.HasField("capabilities") else None,
         m.privileged,
@@ -348,14 +350,14 @@ def from_LinuxContainerSecurityContext(m):
     )
 
 
-def from_LinuxContainerConfig(m):
+def from_LinuxContainerConfig(m: Any) -> types.LinuxContainerConfig:
     return types.LinuxContainerConfig(
         from_LinuxContainerResources(m.resources) if m.HasField("resources") else None,
         from_LinuxContainerSecurityContext(m.security_context) if m.HasField("security_context") else None,
     )
 
 
-def from_Device(m):
+def from_Device(m: Any) -> types.Device:
     return types.Device(
         m.container_path,
         m.host_path,
@@ -363,13 +365,13 @@ def from_Device(m):
     )
 
 
-def from_CDIDevice(m):
+def from_CDIDevice(m: Any) -> types.CDIDevice:
     return types.CDIDevice(
         m.name,
     )
 
 
-def from_ContainerConfig(m):
+def from_ContainerConfig(m: Any) -> types.ContainerConfig:
     return types.ContainerConfig(
         from_ContainerMetadata(m.metadata),
         from_ImageSpec(m.image),
@@ -391,7 +393,7 @@ def from_ContainerConfig(m):
     )
 
 
-def from_ContainerFilter(m):
+def from_ContainerFilter(m: Any) -> types.ContainerFilter:
     return types.ContainerFilter(
         m.id,
         _ContainerState.get(m.state.state, _ContainerState_OTHER) if m.HasField("state") else None,
@@ -400,7 +402,7 @@ def from_ContainerFilter(m):
     )
 
 
-def from_Container(m):
+def from_Container(m: Any) -> types.Container:
     return types.Container(
         m.id,
         m.pod_sandbox_id,
@@ -415,14 +417,14 @@ def from_Container(m):
     )
 
 
-def from_ContainerStatusResponse(m):
+def from_ContainerStatusResponse(m: Any) -> types.ContainerStatusResponse:
     return types.ContainerStatusResponse(
         from_ContainerStatus(m.status),
         dict(m.info),
     )
 
 
-def from_ExecSyncResponse(m):
+def from_ExecSyncResponse(m: Any) -> types.ExecSyncResponse:
     return types.ExecSyncResponse(
         m.stdout,
         m.stderr,
@@ -430,13 +432,13 @@ def from_ExecSyncResponse(m):
     )
 
 
-def from_ImageFilter(m):
+def from_ImageFilter(m: Any) -> types.ImageFilter:
     return types.ImageFilter(
         from_ImageSpec(m.image),
     )
 
 
-def from_Image(m):
+def from_Image(m: Any) -> types.Image:
     return types.Image(
         m.id,
         tuple(m.repo_tags),
@@ -449,14 +451,14 @@ def from_Image(m):
     )
 
 
-def from_ImageStatusResponse(m):
+def from_ImageStatusResponse(m: Any) -> types.ImageStatusResponse:
     return types.ImageStatusResponse(
         from_Image(m.image) if m.HasField("image") else None,
         dict(m.info),
     )
 
 
-def from_AuthConfig(m):
+def from_AuthConfig(m: Any) -> types.AuthConfig:
     return types.AuthConfig(
         m.username,
         m.password,
@@ -467,7 +469,7 @@ def from_AuthConfig(m):
     )
 
 
-def from_RuntimeCondition(m):
+def from_RuntimeCondition(m: Any) -> types.RuntimeCondition:
     return types.RuntimeCondition(
         m.type,
         m.status,
@@ -476,34 +478,34 @@ def from_RuntimeCondition(m):
     )
 
 
-def from_RuntimeStatus(m):
+def from_RuntimeStatus(m: Any) -> types.RuntimeStatus:
     return types.RuntimeStatus(
         tuple([from_RuntimeCondition(item) for item in m.conditions]),
     )
 
 
-def from_RuntimeHandlerFeatures(m):
+def from_RuntimeHandlerFeatures(m: Any) -> types.RuntimeHandlerFeatures:
     return types.RuntimeHandlerFeatures(
         m.recursive_read_only_mounts,
         m.user_namespaces,
     )
 
 
-def from_RuntimeHandler(m):
+def from_RuntimeHandler(m: Any) -> types.RuntimeHandler:
     return types.RuntimeHandler(
         m.name,
         from_RuntimeHandlerFeatures(m.features),
     )
 
 
-def from_RuntimeFeatures(m):
+def from_RuntimeFeatures(m: Any) -> types.RuntimeFeatures:
     return types.RuntimeFeatures(
         m.supplemental_groups_policy,
         m.user_namespaces_host_network,
     )
 
 
-def from_StatusResponse(m):
+def from_StatusResponse(m: Any) -> types.StatusResponse:
     return types.StatusResponse(
         from_RuntimeStatus(m.status),
         dict(m.info),
@@ -512,7 +514,7 @@ def from_StatusResponse(m):
     )
 
 
-def from_ContainerEventResponse(m):
+def from_ContainerEventResponse(m: Any) -> types.ContainerEventResponse:
     return types.ContainerEventResponse(
         m.container_id,
         _ContainerEventType.get(m.container_event_type, _ContainerEventType_OTHER),
@@ -522,20 +524,20 @@ def from_ContainerEventResponse(m):
     )
 
 
-def from_LinuxRuntimeConfiguration(m):
+def from_LinuxRuntimeConfiguration(m: Any) -> types.LinuxRuntimeConfiguration:
     return types.LinuxRuntimeConfiguration(
         _CgroupDriver.get(m.cgroup_driver, _CgroupDriver_OTHER),
     )
 
 
-def from_PodSandboxStatsFilter(m):
+def from_PodSandboxStatsFilter(m: Any) -> stats.PodSandboxStatsFilter:
     return stats.PodSandboxStatsFilter(
         m.id,
         dict(m.label_selector),
     )
 
 
-def from_PodSandboxAttributes(m):
+def from_PodSandboxAttributes(m: Any) -> stats.PodSandboxAttributes:
     return stats.PodSandboxAttributes(
         m.id,
         from_PodSandboxMetadata(m.metadata),
@@ -544,7 +546,7 @@ def from_PodSandboxAttributes(m):
     )
 
 
-def from_PsiData(m):
+def from_PsiData(m: Any) -> stats.PsiData:
     return stats.PsiData(
         m.Total,
         m.Avg10,
@@ -553,14 +555,14 @@ def from_PsiData(m):
     )
 
 
-def from_PsiStats(m):
+def from_PsiStats(m: Any) -> stats.PsiStats:
     return stats.PsiStats(
         from_PsiData(m.Full) if m.HasField("Full") else None,
         from_PsiData(m.Some) if m.HasField("Some") else None,
     )
 
 
-def from_CpuUsage(m):
+def from_CpuUsage(m: Any) -> stats.CpuUsage:
     return stats.CpuUsage(
         m.timestamp,
         m.usage_core_nano_seconds.value if m.HasField("usage_core_nano_seconds") else None,
@@ -569,7 +571,7 @@ def from_CpuUsage(m):
     )
 
 
-def from_MemoryUsage(m):
+def from_MemoryUsage(m: Any) -> stats.MemoryUsage:
     return stats.MemoryUsage(
         m.timestamp,
         m.working_set_bytes.value if m.HasField("working_set_bytes") else None,
@@ -582,7 +584,7 @@ def from_MemoryUsage(m):
     )
 
 
-def from_NetworkInterfaceUsage(m):
+def from_NetworkInterfaceUsage(m: Any) -> stats.NetworkInterfaceUsage:
     return stats.NetworkInterfaceUsage(
         m.name,
         m.rx_bytes.value if m.HasField("rx_bytes") else None,
@@ -592,7 +594,7 @@ def from_NetworkInterfaceUsage(m):
     )
 
 
-def from_NetworkUsage(m):
+def from_NetworkUsage(m: Any) -> stats.NetworkUsage:
     return stats.NetworkUsage(
         m.timestamp,
         from_NetworkInterfaceUsage(m.default_interface) if m.HasField("default_interface") else None,
@@ -600,14 +602,14 @@ def from_NetworkUsage(m):
     )
 
 
-def from_ProcessUsage(m):
+def from_ProcessUsage(m: Any) -> stats.ProcessUsage:
     return stats.ProcessUsage(
         m.timestamp,
         m.process_count.value if m.HasField("process_count") else None,
     )
 
 
-def from_ContainerAttributes(m):
+def from_ContainerAttributes(m: Any) -> stats.ContainerAttributes:
     return stats.ContainerAttributes(
         m.id,
         from_ContainerMetadata(m.metadata),
@@ -616,13 +618,13 @@ def from_ContainerAttributes(m):
     )
 
 
-def from_FilesystemIdentifier(m):
+def from_FilesystemIdentifier(m: Any) -> stats.FilesystemIdentifier:
     return stats.FilesystemIdentifier(
         m.mountpoint,
     )
 
 
-def from_FilesystemUsage(m):
+def from_FilesystemUsage(m: Any) -> stats.FilesystemUsage:
     return stats.FilesystemUsage(
         m.timestamp,
         from_FilesystemIdentifier(m.fs_id),
@@ -631,7 +633,7 @@ def from_FilesystemUsage(m):
     )
 
 
-def from_SwapUsage(m):
+def from_SwapUsage(m: Any) -> stats.SwapUsage:
     return stats.SwapUsage(
         m.timestamp,
         m.swap_available_bytes.value if m.HasField("swap_available_bytes") else None,
@@ -639,14 +641,14 @@ def from_SwapUsage(m):
     )
 
 
-def from_IoUsage(m):
+def from_IoUsage(m: Any) -> stats.IoUsage:
     return stats.IoUsage(
         m.timestamp,
         from_PsiStats(m.psi) if m.HasField("psi") else None,
     )
 
 
-def from_ContainerStats(m):
+def from_ContainerStats(m: Any) -> stats.ContainerStats:
     return stats.ContainerStats(
         from_ContainerAttributes(m.attributes),
         from_CpuUsage(m.cpu) if m.HasField("cpu") else None,
@@ -657,7 +659,7 @@ def from_ContainerStats(m):
     )
 
 
-def from_LinuxPodSandboxStats(m):
+def from_LinuxPodSandboxStats(m: Any) -> stats.LinuxPodSandboxStats:
     return stats.LinuxPodSandboxStats(
         from_CpuUsage(m.cpu) if m.HasField("cpu") else None,
         from_MemoryUsage(m.memory) if m.HasField("memory") else None,
@@ -668,21 +670,21 @@ def from_LinuxPodSandboxStats(m):
     )
 
 
-def from_PodSandboxStats(m):
+def from_PodSandboxStats(m: Any) -> stats.PodSandboxStats:
     return stats.PodSandboxStats(
         from_PodSandboxAttributes(m.attributes),
         from_LinuxPodSandboxStats(m.linux) if m.HasField("linux") else None,
     )
 
 
-def from_ImageFsInfoResponse(m):
+def from_ImageFsInfoResponse(m: Any) -> stats.ImageFsInfoResponse:
     return stats.ImageFsInfoResponse(
         tuple([from_FilesystemUsage(item) for item in m.image_filesystems]),
         tuple([from_FilesystemUsage(item) for item in m.container_filesystems]),
     )
 
 
-def from_ContainerStatsFilter(m):
+def from_ContainerStatsFilter(m: Any) -> stats.ContainerStatsFilter:
     return stats.ContainerStatsFilter(
         m.id,
         m.pod_sandbox_id,
@@ -690,7 +692,7 @@ def from_ContainerStatsFilter(m):
     )
 
 
-def from_MetricDescriptor(m):
+def from_MetricDescriptor(m: Any) -> stats.MetricDescriptor:
     return stats.MetricDescriptor(
         m.name,
         m.help,
@@ -698,7 +700,7 @@ def from_MetricDescriptor(m):
     )
 
 
-def from_Metric(m):
+def from_Metric(m: Any) -> stats.Metric:
     return stats.Metric(
         m.name,
         m.timestamp,
@@ -708,14 +710,14 @@ def from_Metric(m):
     )
 
 
-def from_ContainerMetrics(m):
+def from_ContainerMetrics(m: Any) -> stats.ContainerMetrics:
     return stats.ContainerMetrics(
         m.container_id,
         tuple([from_Metric(item) for item in m.metrics]),
     )
 
 
-def from_PodSandboxMetrics(m):
+def from_PodSandboxMetrics(m: Any) -> stats.PodSandboxMetrics:
     return stats.PodSandboxMetrics(
         m.pod_sandbox_id,
         tuple([from_Metric(item) for item in m.metrics]),
@@ -723,7 +725,7 @@ def from_PodSandboxMetrics(m):
     )
 
 
-def to_DNSConfig(v):
+def to_DNSConfig(v: types.DNSConfig) -> Any:
     return pb.DNSConfig(
         servers=v.servers,
         searches=v.searches,
@@ -731,7 +733,7 @@ def to_DNSConfig(v):
     )
 
 
-def to_PortMapping(v):
+def to_PortMapping(v: types.PortMapping) -> Any:
     return pb.PortMapping(
         protocol=v.protocol,
         container_port=v.container_port,
@@ -740,7 +742,7 @@ def to_PortMapping(v):
     )
 
 
-def to_IDMapping(v):
+def to_IDMapping(v: types.IDMapping) -> Any:
     return pb.IDMapping(
         host_id=v.host_id,
         container_id=v.container_id,
@@ -748,7 +750,7 @@ def to_IDMapping(v):
     )
 
 
-def to_ImageSpec(v):
+def to_ImageSpec(v: types.ImageSpec) -> Any:
     return pb.ImageSpec(
         image=v.image,
         annotations=dict(v.annotations),
@@ -758,7 +760,7 @@ def to_ImageSpec(v):
     )
 
 
-def to_Mount(v):
+def to_Mount(v: types.Mount) -> Any:
     return pb.Mount(
         container_path=v.container_path,
         host_path=v.host_path,
@@ -773,7 +775,7 @@ def to_Mount(v):
     )
 
 
-def to_UserNamespace(v):
+def to_UserNamespace(v: types.UserNamespace) -> Any:
     return pb.UserNamespace(
         mode=v.mode,
         uids=[to_IDMapping(item) for item in v.uids],
@@ -781,7 +783,7 @@ def to_UserNamespace(v):
     )
 
 
-def to_NamespaceOption(v):
+def to_NamespaceOption(v: types.NamespaceOption) -> Any:
     return pb.NamespaceOption(
         network=v.network,
         pid=v.pid,
@@ -791,7 +793,7 @@ def to_NamespaceOption(v):
     )
 
 
-def to_SELinuxOption(v):
+def to_SELinuxOption(v: types.SELinuxOption) -> Any:
     return pb.SELinuxOption(
         user=v.user,
         role=v.role,
@@ -800,14 +802,14 @@ def to_SELinuxOption(v):
     )
 
 
-def to_SecurityProfile(v):
+def to_SecurityProfile(v: types.SecurityProfile) -> Any:
     return pb.SecurityProfile(
         profile_type=v.profile_type,
         localhost_ref=v.localhost_ref,
     )
 
 
-def to_LinuxSandboxSecurityContext(v):
+def to_LinuxSandboxSecurityContext(v: types.LinuxSandboxSecurityContext) -> Any:
     return pb.LinuxSandboxSecurityContext(
         namespace_options=to_NamespaceOption(v.namespace_options) if v.namespace_options is not None else None,
         selinux_options=to_SELinuxOption(v.selinux_options) if v.selinux_options is not None else None,
@@ -823,14 +825,14 @@ def to_LinuxSandboxSecurityContext(v):
     )
 
 
-def to_HugepageLimit(v):
+def to_HugepageLimit(v: types.HugepageLimit) -> Any:
     return pb.HugepageLimit(
         page_size=v.page_size,
         limit=v.limit,
     )
 
 
-def to_LinuxContainerResources(v):
+def to_LinuxContainerResources(v: types.LinuxContainerResources) -> Any:
     return pb.LinuxContainerResources(
         cpu_period=v.cpu_period,
         cpu_quota=v.cpu_quota,
@@ -845,7 +847,7 @@ def to_LinuxContainerResources(v):
     )
 
 
-def to_LinuxPodSandboxConfig(v):
+def to_LinuxPodSandboxConfig(v: types.LinuxPodSandboxConfig) -> Any:
     return pb.LinuxPodSandboxConfig(
         cgroup_parent=v.cgroup_parent,
         security_context=to_LinuxSandboxSecurityContext(v.security_context) if v.security_context is not None else None,
@@ -855,7 +857,7 @@ def to_LinuxPodSandboxConfig(v):
     )
 
 
-def to_PodSandboxMetadata(v):
+def to_PodSandboxMetadata(v: types.PodSandboxMetadata) -> Any:
     return pb.PodSandboxMetadata(
         name=v.name,
         uid=v.uid,
@@ -864,7 +866,7 @@ def to_PodSandboxMetadata(v):
     )
 
 
-def to_PodSandboxConfig(v):
+def to_PodSandboxConfig(v: types.PodSandboxConfig) -> Any:
     return pb.PodSandboxConfig(
         metadata=to_PodSandboxMetadata(v.metadata),
         hostname=v.hostname,
@@ -877,32 +879,32 @@ def to_PodSandboxConfig(v):
     )
 
 
-def to_PodIP(v):
+def to_PodIP(v: types.PodIP) -> Any:
     return pb.PodIP(
         ip=v.ip,
     )
 
 
-def to_PodSandboxNetworkStatus(v):
+def to_PodSandboxNetworkStatus(v: types.PodSandboxNetworkStatus) -> Any:
     return pb.PodSandboxNetworkStatus(
         ip=v.ip,
         additional_ips=[to_PodIP(item) for item in v.additional_ips],
     )
 
 
-def to_Namespace(v):
+def to_Namespace(v: types.Namespace) -> Any:
     return pb.Namespace(
         options=to_NamespaceOption(v.options) if v.options is not None else None,
     )
 
 
-def to_LinuxPodSandboxStatus(v):
+def to_LinuxPodSandboxStatus(v: types.LinuxPodSandboxStatus) -> Any:
     return pb.LinuxPodSandboxStatus(
         namespaces=to_Namespace(v.namespaces) if v.namespaces is not None else None,
     )
 
 
-def to_PodSandboxStatus(v):
+def to_PodSandboxStatus(v: types.PodSandboxStatus) -> Any:
     return pb.PodSandboxStatus(
         id=v.id,
         metadata=to_PodSandboxMetadata(v.metadata),
@@ -916,20 +918,20 @@ def to_PodSandboxStatus(v):
     )
 
 
-def to_ContainerMetadata(v):
+def to_ContainerMetadata(v: types.ContainerMetadata) -> Any:
     return pb.ContainerMetadata(
         name=v.name,
         attempt=v.attempt,
     )
 
 
-def to_ContainerResources(v):
+def to_ContainerResources(v: types.ContainerResources) -> Any:
     return pb.ContainerResources(
         linux=to_LinuxContainerResources(v.linux) if v.linux is not None else None,
     )
 
 
-def to_LinuxContainerUser(v):
+def to_LinuxContainerUser(v: types.LinuxContainerUser) -> Any:
     return pb.LinuxContainerUser(
         uid=v.uid,
         gid=v.gid,
@@ -937,13 +939,13 @@ def to_LinuxContainerUser(v):
     )
 
 
-def to_ContainerUser(v):
+def to_ContainerUser(v: types.ContainerUser) -> Any:
     return pb.ContainerUser(
         linux=to_LinuxContainerUser(v.linux) if v.linux is not None else None,
     )
 
 
-def to_ContainerStatus(v):
+def to_ContainerStatus(v: types.ContainerStatus) -> Any:
     return pb.ContainerStatus(
         id=v.id,
         metadata=to_ContainerMetadata(v.metadata),
@@ -967,7 +969,7 @@ def to_ContainerStatus(v):
     )
 
 
-def to_PodSandboxFilter(v):
+def to_PodSandboxFilter(v: types.PodSandboxFilter) -> Any:
     return pb.PodSandboxFilter(
         id=v.id,
         state=pb.PodSandboxStateValue(state=v.state) if v.state is not None else None,
@@ -975,7 +977,7 @@ def to_PodSandboxFilter(v):
     )
 
 
-def to_PodSandbox(v):
+def to_PodSandbox(v: types.PodSandbox) -> Any:
     return pb.PodSandbox(
         id=v.id,
         metadata=to_PodSandboxMetadata(v.metadata),
@@ -987,14 +989,14 @@ def to_PodSandbox(v):
     )
 
 
-def to_KeyValue(v):
+def to_KeyValue(v: types.KeyValue) -> Any:
     return pb.KeyValue(
         key=v.key,
         value=v.value,
     )
 
 
-def to_Capability(v):
+def to_Capability(v: types.Capability) -> Any:
     return pb.Capability(
         add_capabilities=v.add_capabilities,
         drop_capabilities=v.drop_capabilities,
@@ -1002,7 +1004,7 @@ def to_Capability(v):
     )
 
 
-def to_LinuxContainerSecurityContext(v):
+def to_LinuxContainerSecurityContext(v: types.LinuxContainerSecurityContext) -> Any:
     return pb.LinuxContainerSecurityContext(
         capabilities=to_Capability(v.capabilities) if v.capabilities is not None else None,
         privileged=v.privileged,
@@ -1024,14 +1026,14 @@ def to_LinuxContainerSecurityContext(v):
     )
 
 
-def to_LinuxContainerConfig(v):
+def to_LinuxContainerConfig(v: types.LinuxContainerConfig) -> Any:
     return pb.LinuxContainerConfig(
         resources=to_LinuxContainerResources(v.resources) if v.resources is not None else None,
         security_context=to_LinuxContainerSecurityContext(v.security_context) if v.security_context is not None else None,
     )
 
 
-def to_Device(v):
+def to_Device(v: types.Device) -> Any:
     return pb.Device(
         container_path=v.container_path,
         host_path=v.host_path,
@@ -1039,13 +1041,13 @@ def to_Device(v):
     )
 
 
-def to_CDIDevice(v):
+def to_CDIDevice(v: types.CDIDevice) -> Any:
     return pb.CDIDevice(
         name=v.name,
     )
 
 
-def to_ContainerConfig(v):
+def to_ContainerConfig(v: types.ContainerConfig) -> Any:
     return pb.ContainerConfig(
         metadata=to_ContainerMetadata(v.metadata),
         image=to_ImageSpec(v.image),
@@ -1067,7 +1069,7 @@ def to_ContainerConfig(v):
     )
 
 
-def to_ContainerFilter(v):
+def to_ContainerFilter(v: types.ContainerFilter) -> Any:
     return pb.ContainerFilter(
         id=v.id,
         state=pb.ContainerStateValue(state=v.state) if v.state is not None else None,
@@ -1076,7 +1078,7 @@ def to_ContainerFilter(v):
     )
 
 
-def to_Container(v):
+def to_Container(v: types.Container) -> Any:
     return pb.Container(
         id=v.id,
         pod_sandbox_id=v.pod_sandbox_id,
@@ -1091,13 +1093,13 @@ def to_Container(v):
     )
 
 
-def to_ImageFilter(v):
+def to_ImageFilter(v: types.ImageFilter) -> Any:
     return pb.ImageFilter(
         image=to_ImageSpec(v.image),
     )
 
 
-def to_Image(v):
+def to_Image(v: types.Image) -> Any:
     return pb.Image(
         id=v.id,
         repo_tags=v.repo_tags,
@@ -1110,7 +1112,7 @@ def to_Image(v):
     )
 
 
-def to_AuthConfig(v):
+def to_AuthConfig(v: types.AuthConfig) -> Any:
     return pb.AuthConfig(
         username=v.username,
         password=v.password,
@@ -1121,7 +1123,7 @@ def to_AuthConfig(v):
     )
 
 
-def to_RuntimeCondition(v):
+def to_RuntimeCondition(v: types.RuntimeCondition) -> Any:
     return pb.RuntimeCondition(
         type=v.type,
         status=v.status,
@@ -1130,47 +1132,47 @@ def to_RuntimeCondition(v):
     )
 
 
-def to_RuntimeStatus(v):
+def to_RuntimeStatus(v: types.RuntimeStatus) -> Any:
     return pb.RuntimeStatus(
         conditions=[to_RuntimeCondition(item) for item in v.conditions],
     )
 
 
-def to_RuntimeHandlerFeatures(v):
+def to_RuntimeHandlerFeatures(v: types.RuntimeHandlerFeatures) -> Any:
     return pb.RuntimeHandlerFeatures(
         recursive_read_only_mounts=v.recursive_read_only_mounts,
         user_namespaces=v.user_namespaces,
     )
 
 
-def to_RuntimeHandler(v):
+def to_RuntimeHandler(v: types.RuntimeHandler) -> Any:
     return pb.RuntimeHandler(
         name=v.name,
         features=to_RuntimeHandlerFeatures(v.features),
     )
 
 
-def to_RuntimeFeatures(v):
+def to_RuntimeFeatures(v: types.RuntimeFeatures) -> Any:
     return pb.RuntimeFeatures(
         supplemental_groups_policy=v.supplemental_groups_policy,
         user_namespaces_host_network=v.user_namespaces_host_network,
     )
 
 
-def to_LinuxRuntimeConfiguration(v):
+def to_LinuxRuntimeConfiguration(v: types.LinuxRuntimeConfiguration) -> Any:
     return pb.LinuxRuntimeConfiguration(
         cgroup_driver=v.cgroup_driver,
     )
 
 
-def to_PodSandboxStatsFilter(v):
+def to_PodSandboxStatsFilter(v: stats.PodSandboxStatsFilter) -> Any:
     return pb.PodSandboxStatsFilter(
         id=v.id,
         label_selector=dict(v.label_selector),
     )
 
 
-def to_PodSandboxAttributes(v):
+def to_PodSandboxAttributes(v: stats.PodSandboxAttributes) -> Any:
     return pb.PodSandboxAttributes(
         id=v.id,
         metadata=to_PodSandboxMetadata(v.metadata),
@@ -1179,7 +1181,7 @@ def to_PodSandboxAttributes(v):
     )
 
 
-def to_PsiData(v):
+def to_PsiData(v: stats.PsiData) -> Any:
     return pb.PsiData(
         Total=v.total,
         Avg10=v.avg10,
@@ -1188,14 +1190,14 @@ def to_PsiData(v):
     )
 
 
-def to_PsiStats(v):
+def to_PsiStats(v: stats.PsiStats) -> Any:
     return pb.PsiStats(
         Full=to_PsiData(v.full) if v.full is not None else None,
         Some=to_PsiData(v.some) if v.some is not None else None,
     )
 
 
-def to_CpuUsage(v):
+def to_CpuUsage(v: stats.CpuUsage) -> Any:
     return pb.CpuUsage(
         timestamp=v.timestamp,
         usage_core_nano_seconds=pb.UInt64Value(value=v.usage_core_nano_seconds) if v.usage_core_nano_seconds is not None else None,
@@ -1204,7 +1206,7 @@ def to_CpuUsage(v):
     )
 
 
-def to_MemoryUsage(v):
+def to_MemoryUsage(v: stats.MemoryUsage) -> Any:
     return pb.MemoryUsage(
         timestamp=v.timestamp,
         working_set_bytes=pb.UInt64Value(value=v.working_set_bytes) if v.working_set_bytes is not None else None,
@@ -1217,7 +1219,7 @@ def to_MemoryUsage(v):
     )
 
 
-def to_NetworkInterfaceUsage(v):
+def to_NetworkInterfaceUsage(v: stats.NetworkInterfaceUsage) -> Any:
     return pb.NetworkInterfaceUsage(
         name=v.name,
         rx_bytes=pb.UInt64Value(value=v.rx_bytes) if v.rx_bytes is not None else None,
@@ -1227,7 +1229,7 @@ def to_NetworkInterfaceUsage(v):
     )
 
 
-def to_NetworkUsage(v):
+def to_NetworkUsage(v: stats.NetworkUsage) -> Any:
     return pb.NetworkUsage(
         timestamp=v.timestamp,
         default_interface=to_NetworkInterfaceUsage(v.default_interface) if v.default_interface is not None else None,
@@ -1235,14 +1237,14 @@ def to_NetworkUsage(v):
     )
 
 
-def to_ProcessUsage(v):
+def to_ProcessUsage(v: stats.ProcessUsage) -> Any:
     return pb.ProcessUsage(
         timestamp=v.timestamp,
         process_count=pb.UInt64Value(value=v.process_count) if v.process_count is not None else None,
     )
 
 
-def to_ContainerAttributes(v):
+def to_ContainerAttributes(v: stats.ContainerAttributes) -> Any:
     return pb.ContainerAttributes(
         id=v.id,
         metadata=to_ContainerMetadata(v.metadata),
@@ -1251,13 +1253,13 @@ def to_ContainerAttributes(v):
     )
 
 
-def to_FilesystemIdentifier(v):
+def to_FilesystemIdentifier(v: stats.FilesystemIdentifier) -> Any:
     return pb.FilesystemIdentifier(
         mountpoint=v.mountpoint,
     )
 
 
-def to_FilesystemUsage(v):
+def to_FilesystemUsage(v: stats.FilesystemUsage) -> Any:
     return pb.FilesystemUsage(
         timestamp=v.timestamp,
         fs_id=to_FilesystemIdentifier(v.fs_id),
@@ -1266,7 +1268,7 @@ def to_FilesystemUsage(v):
     )
 
 
-def to_SwapUsage(v):
+def to_SwapUsage(v: stats.SwapUsage) -> Any:
     return pb.SwapUsage(
         timestamp=v.timestamp,
         swap_available_bytes=pb.UInt64Value(value=v.swap_available_bytes) if v.swap_available_bytes is not None else None,
@@ -1274,14 +1276,14 @@ def to_SwapUsage(v):
     )
 
 
-def to_IoUsage(v):
+def to_IoUsage(v: stats.IoUsage) -> Any:
     return pb.IoUsage(
         timestamp=v.timestamp,
         psi=to_PsiStats(v.psi) if v.psi is not None else None,
     )
 
 
-def to_ContainerStats(v):
+def to_ContainerStats(v: stats.ContainerStats) -> Any:
     return pb.ContainerStats(
         attributes=to_ContainerAttributes(v.attributes),
         cpu=to_CpuUsage(v.cpu) if v.cpu is not None else None,
@@ -1292,7 +1294,7 @@ def to_ContainerStats(v):
     )
 
 
-def to_LinuxPodSandboxStats(v):
+def to_LinuxPodSandboxStats(v: stats.LinuxPodSandboxStats) -> Any:
     return pb.LinuxPodSandboxStats(
         cpu=to_CpuUsage(v.cpu) if v.cpu is not None else None,
         memory=to_MemoryUsage(v.memory) if v.memory is not None else None,
@@ -1303,14 +1305,14 @@ def to_LinuxPodSandboxStats(v):
     )
 
 
-def to_PodSandboxStats(v):
+def to_PodSandboxStats(v: stats.PodSandboxStats) -> Any:
     return pb.PodSandboxStats(
         attributes=to_PodSandboxAttributes(v.attributes),
         linux=to_LinuxPodSandboxStats(v.linux) if v.linux is not None else None,
     )
 
 
-def to_ContainerStatsFilter(v):
+def to_ContainerStatsFilter(v: stats.ContainerStatsFilter) -> Any:
     return pb.ContainerStatsFilter(
         id=v.id,
         pod_sandbox_id=v.pod_sandbox_id,
@@ -1318,7 +1320,7 @@ def to_ContainerStatsFilter(v):
     )
 
 
-def to_MetricDescriptor(v):
+def to_MetricDescriptor(v: stats.MetricDescriptor) -> Any:
     return pb.MetricDescriptor(
         name=v.name,
         help=v.help,
@@ -1326,7 +1328,7 @@ def to_MetricDescriptor(v):
     )
 
 
-def to_Metric(v):
+def to_Metric(v: stats.Metric) -> Any:
     return pb.Metric(
         name=v.name,
         timestamp=v.timestamp,
@@ -1336,14 +1338,14 @@ def to_Metric(v):
     )
 
 
-def to_ContainerMetrics(v):
+def to_ContainerMetrics(v: stats.ContainerMetrics) -> Any:
     return pb.ContainerMetrics(
         container_id=v.container_id,
         metrics=[to_Metric(item) for item in v.metrics],
     )
 
 
-def to_PodSandboxMetrics(v):
+def to_PodSandboxMetrics(v: stats.PodSandboxMetrics) -> Any:
     return pb.PodSandboxMetrics(
         pod_sandbox_id=v.pod_sandbox_id,
         metrics=[to_Metric(item) for item in v.metrics],
