@@ -1,0 +1,10 @@
+"""Where the tests' own machinery is put together: counts per suite, leak checks, real runtimes.
+
+Suites are folders: unit (marker pure: decisions, no I/O beyond a temporary directory), sim (loops under
+virtual time), conformance (one suite for a fake and the real thing), node (the agent against a real runtime),
+and the files directly here (project: layers, packaging, the machinery itself).
+"""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.counting", "tests.leakchecks", "tests.runtimes.fixtures"]
