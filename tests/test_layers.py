@@ -1,0 +1,215 @@
+"""The layers: who may import whom, read from the source with `ast`; no module is imported to be checked."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# A package may import itself, the standard library, third-party packages, and these of ours.
+MAY_IMPORT = {
+    "aio": set[str](),
+    "kube": {"aio"},
+    "cgroups": set[str](),
+    "systemd": {"aio"},
+    "cni": {"kube", "aio"},
+    "cri": {"kube", "aio"},
+    "probes": {"kube", "aio"},
+    "kubelet": {"probes", "cri", "cni", "cgroups", "systemd", "kube", "aio"},
+    "controlplane": {"kube", "aio"},
+}
+MAY_IMPORT_ANYTHING = {"pykubelet", "lab", "bench", "tests", "scripts"}
+OURS = {*MAY_IMPORT, *MAY_IMPORT_ANYTHING}
+
+# Leaves that nothing third-party may creep into. uvloop is for entry points alone.
+STDLIB_ONLY = ("aio", "cgroups")
+ENTRY_POINTS = ("kubelet/__main__.py", "pykubelet/**/*.py", "cri/conformance/__main__.py", "bench/**/*.py")
+
+# Modules that decide. Patterns of files to come match nothing until they are there.
+PURE = (
+    "aio/backoff.py",
+    "cgroups/constants.py",
+    "cgroups/convert.py",
+    "cgroups/settings.py",
+    "cgroups/tree.py",
+    "cri/enums.py",
+    "cri/errors.py",
+    "cri/types.py",
+    "kube/objects/*.py",
+    "kube/schema/*.py",
+    "kube/conditions.py",
+    "kube/qos.py",
+    "kube/quantity.py",
+    "kube/selectors.py",
+    "kubelet/actions.py",
+    "kubelet/admission.py",
+    "kubelet/draft.py",
+    "kubelet/lifecycle.py",
+    "kubelet/model.py",
+    "kubelet/plan*.py",
+    "kubelet/podspec/*.py",
+    "kubelet/reasons.py",
+    "kubelet/restart.py",
+    "kubelet/status/*.py",
+    "kubelet/status.py",
+    "probes/outcome.py",
+    "probes/threshold.py",
+)
+WORLD = {"asyncio", "os", "socket", "subprocess", "time", "random", "logging", "threading", "secrets"}
+
+# The concrete side of each Protocol, and the files that may name it besides its own package.
+ADAPTERS = {
+    "cri.wire": ("kubelet/agent.py",),
+    "cri.fake": (),
+    "cri._pb": (),
+    "grpc": ("probes/grpc.py",),
+}
+WIRE_UP = ("kubelet/agent.py", "kubelet/__main__.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import statement's target, as a dotted name of a module or of something in it."""
+
+    target: str
+    file: str
+    line: int
+    typing_only: bool
+
+    @property
+    def top(self) -> str:
+        return self.target.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.target}"
+
+
+def imports_of(source: str, file: str) -> Iterator[Import]:
+    """Every import anywhere in a file; those under `if TYPE_CHECKING:` are marked."""
+    tree = ast.parse(source, file)
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for child in node.body
+        for inner in ast.walk(child)
+    }
+    package = file.removesuffix("/__init__.py").removesuffix(".py").split("/")
+    if not file.endswith("__init__.py"):
+        package.pop()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from a import b` may mean the module a.b or a name in a: the longer form matches both.
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(name, file, node.lineno, id(node) in typing_only)
+
+
+def files_of(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name)
+
+
+def all_imports(package: str) -> list[Import]:
+    return [
+        found
+        for path in files_of(package)
+        for found in imports_of(path.read_text(), str(path.relative_to(ROOT)))
+    ]
+
+
+def matches(file: str, patterns: tuple[str, ...]) -> bool:
+    return any(file in {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)} for pattern in patterns)
+
+
+def present(packages: object) -> list[str]:
+    assert isinstance(packages, (dict, set, tuple))
+    return sorted(name for name in packages if (ROOT / name).is_dir())
+
+
+@pytest.mark.parametrize("package", present(MAY_IMPORT))
+def test_package_imports_only_the_layers_below_it(package: str) -> None:
+    allowed = {package} | MAY_IMPORT[package]
+    wrong = [found for found in all_imports(package) if found.top in OURS - allowed]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_every_package_at_the_top_has_a_layer() -> None:
+    at_top = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert at_top - OURS == set()
+
+
+@pytest.mark.parametrize("package", present(STDLIB_ONLY))
+def test_leaf_needs_nothing_but_the_standard_library(package: str) -> None:
+    allowed = {package, "__future__", *MAY_IMPORT[package]}
+    wrong = [found for found in all_imports(package) if found.top not in sys.stdlib_module_names | allowed]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_modules_that_decide_do_not_touch_the_world() -> None:
+    files = sorted({path for pattern in PURE for path in ROOT.glob(pattern)})
+    assert files
+    wrong = [
+        found
+        for path in files
+        for found in imports_of(path.read_text(), str(path.relative_to(ROOT)))
+        if found.top in WORLD and not found.typing_only
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("adapter", sorted(ADAPTERS))
+def test_only_the_wire_up_names_a_concrete_adapter(adapter: str) -> None:
+    own = adapter.partition(".")[0] if "." in adapter else "cri"
+    allowed = (*WIRE_UP, *ADAPTERS[adapter])
+    wrong = [
+        found
+        for package in present(MAY_IMPORT)
+        if package != own
+        for found in all_imports(package)
+        if (found.target == adapter or found.target.startswith(f"{adapter}.")) and found.file not in allowed
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_only_entry_points_choose_the_event_loop() -> None:
+    wrong = [
+        found
+        for package in present(MAY_IMPORT)
+        for found in all_imports(package)
+        if found.top == "uvloop" and not matches(found.file, ENTRY_POINTS)
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    names = {"util", "utils", "helper", "helpers", "common", "manager", "misc"}
+    wrong = [path for package in present(OURS) for path in files_of(package) if path.stem in names]
+    assert not wrong
+
+
+def test_import_reader_sees_relative_nested_and_typing_only_imports() -> None:
+    source = (
+        "from __future__ import annotations\n"
+        "from typing import TYPE_CHECKING\n"
+        "from . import sibling\n"
+        "from ..other import thing\n"
+        "if TYPE_CHECKING:\n    import asyncio\n"
+        "def late():\n    import os.path\n"
+    )
+    found = {(i.target, i.typing_only) for i in imports_of(source, "kubelet/status/write.py")}
+    assert ("kubelet.status.sibling", False) in found
+    assert ("kubelet.other.thing", False) in found
+    assert ("asyncio", True) in found
+    assert ("os.path", False) in found
