@@ -16,7 +16,11 @@ from typing import Protocol, TypeVar
 
 from aio.clock import Clock
 from cri.enums import ContainerState, PodSandboxState
-from cri.types import VersionResponse
+from cri.service import RuntimeService
+from cri.types import ContainerFilter, PodSandboxFilter, VersionResponse
+
+# Written on every container and sandbox by the agent (pkg/kubelet/types/labels.go).
+POD_UID_LABEL = "io.kubernetes.pod.uid"
 
 
 class EventKind(Enum):
@@ -89,6 +93,25 @@ def choose_event_api(version: VersionResponse) -> EventApi:
 def known_pod(event: RuntimeEvent, pods: Mapping[str, str]) -> str | None:
     """The pod uid of an event; `pods` maps container and sandbox ids to pod uids, as the agent knows them."""
     return event.pod_uid or pods.get(event.container_id) or pods.get(event.sandbox_id)
+
+
+async def find_pod(event: RuntimeEvent, pods: Mapping[str, str], runtime: RuntimeService) -> str | None:
+    """As `known_pod`; an id that the agent does not know is asked for at the runtime, by way of its sandbox.
+
+    None when the runtime does not know it either, or knows it as nobody's. Errors of the runtime pass through.
+    """
+    uid = known_pod(event, pods)
+    if uid:
+        return uid
+    sandbox_id = event.sandbox_id or event.container_id
+    for container in await runtime.list_containers(ContainerFilter(id=event.container_id)):
+        sandbox_id = container.pod_sandbox_id
+        uid = container.labels.get(POD_UID_LABEL) or pods.get(sandbox_id)
+        if uid:
+            return uid
+    for sandbox in await runtime.list_pod_sandboxes(PodSandboxFilter(id=sandbox_id)):
+        return sandbox.metadata.uid or None
+    return None
 
 
 class HasContainerState(Protocol):

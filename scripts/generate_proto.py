@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -102,11 +102,27 @@ def converters(pool: descriptor_pool.DescriptorPool) -> Iterator[str]:
             yield f"_{name} = {{int(member): member for member in enums.{name}}}"
             fallback = enums.FALLBACK.get(kind, next(iter(kind)))
             yield f"_{name}_OTHER = enums.{name}.{fallback.name}"
+    said = reachable(pool, lambda name: name.endswith("Response"))
+    asked = reachable(pool, lambda name: name.endswith("Request"))
     for name, message in messages.items():
-        yield from from_function(classes[name], message)
+        if name in said:
+            yield from from_function(classes[name], message)
     for name, message in messages.items():
-        if not name.endswith("Response"):
+        if name in asked:
             yield from to_function(classes[name], message)
+
+
+def reachable(pool: descriptor_pool.DescriptorPool, is_root: Callable[[str], bool]) -> set[str]:
+    """Names of the CRI messages that those for which `is_root` holds contain, and their own."""
+    file = pool.FindFileByName("cri/api.proto")
+    waiting = [message for name, message in file.message_types_by_name.items() if is_root(name)]
+    found: set[str] = set()
+    while waiting:
+        message = waiting.pop()
+        if message.name not in found:
+            found.add(message.name)
+            waiting += [field.message_type for field in message.fields if field.message_type]
+    return found
 
 
 def fields_of(kind: type, message: Descriptor) -> Iterator[tuple[str, bool, FieldDescriptor]]:

@@ -40,23 +40,6 @@ def from_VersionResponse(m: Any) -> types.VersionResponse:
     )
 
 
-def from_DNSConfig(m: Any) -> types.DNSConfig:
-    return types.DNSConfig(
-        tuple(m.servers),
-        tuple(m.searches),
-        tuple(m.options),
-    )
-
-
-def from_PortMapping(m: Any) -> types.PortMapping:
-    return types.PortMapping(
-        _Protocol.get(m.protocol, _Protocol_OTHER),
-        m.container_port,
-        m.host_port,
-        m.host_ip,
-    )
-
-
 def from_IDMapping(m: Any) -> types.IDMapping:
     return types.IDMapping(
         m.host_id,
@@ -108,38 +91,6 @@ def from_NamespaceOption(m: Any) -> types.NamespaceOption:
     )
 
 
-def from_SELinuxOption(m: Any) -> types.SELinuxOption:
-    return types.SELinuxOption(
-        m.user,
-        m.role,
-        m.type,
-        m.level,
-    )
-
-
-def from_SecurityProfile(m: Any) -> types.SecurityProfile:
-    return types.SecurityProfile(
-        _ProfileType.get(m.profile_type, _ProfileType_OTHER),
-        m.localhost_ref,
-    )
-
-
-def from_LinuxSandboxSecurityContext(m: Any) -> types.LinuxSandboxSecurityContext:
-    return types.LinuxSandboxSecurityContext(
-        from_NamespaceOption(m.namespace_options) if m.HasField("namespace_options") else None,
-        from_SELinuxOption(m.selinux_options) if m.HasField("selinux_options") else None,
-        m.run_as_user.value if m.HasField("run_as_user") else None,
-        m.readonly_rootfs,
-        tuple(m.supplemental_groups),
-        m.privileged,
-        m.seccomp_profile_path,
-        m.run_as_group.value if m.HasField("run_as_group") else None,
-        from_SecurityProfile(m.seccomp) if m.HasField("seccomp") else None,
-        from_SecurityProfile(m.apparmor) if m.HasField("apparmor") else None,
-        _SupplementalGroupsPolicy.get(m.supplemental_groups_policy, _SupplementalGroupsPolicy_OTHER),
-    )
-
-
 def from_HugepageLimit(m: Any) -> types.HugepageLimit:
     return types.HugepageLimit(
         m.page_size,
@@ -162,35 +113,12 @@ def from_LinuxContainerResources(m: Any) -> types.LinuxContainerResources:
     )
 
 
-def from_LinuxPodSandboxConfig(m: Any) -> types.LinuxPodSandboxConfig:
-    return types.LinuxPodSandboxConfig(
-        m.cgroup_parent,
-        from_LinuxSandboxSecurityContext(m.security_context) if m.HasField("security_context") else None,
-        dict(m.sysctls),
-        from_LinuxContainerResources(m.overhead) if m.HasField("overhead") else None,
-        from_LinuxContainerResources(m.resources) if m.HasField("resources") else None,
-    )
-
-
 def from_PodSandboxMetadata(m: Any) -> types.PodSandboxMetadata:
     return types.PodSandboxMetadata(
         m.name,
         m.uid,
         m.namespace,
         m.attempt,
-    )
-
-
-def from_PodSandboxConfig(m: Any) -> types.PodSandboxConfig:
-    return types.PodSandboxConfig(
-        from_PodSandboxMetadata(m.metadata),
-        m.hostname,
-        m.log_directory,
-        from_DNSConfig(m.dns_config) if m.HasField("dns_config") else None,
-        tuple([from_PortMapping(item) for item in m.port_mappings]),
-        dict(m.labels),
-        dict(m.annotations),
-        from_LinuxPodSandboxConfig(m.linux) if m.HasField("linux") else None,
     )
 
 
@@ -293,14 +221,6 @@ def from_PodSandboxStatusResponse(m: Any) -> types.PodSandboxStatusResponse:
     )
 
 
-def from_PodSandboxFilter(m: Any) -> types.PodSandboxFilter:
-    return types.PodSandboxFilter(
-        m.id,
-        _PodSandboxState.get(m.state.state, _PodSandboxState_OTHER) if m.HasField("state") else None,
-        dict(m.label_selector),
-    )
-
-
 def from_PodSandbox(m: Any) -> types.PodSandbox:
     return types.PodSandbox(
         m.id,
@@ -310,95 +230,6 @@ def from_PodSandbox(m: Any) -> types.PodSandbox:
         dict(m.labels),
         dict(m.annotations),
         m.runtime_handler,
-    )
-
-
-def from_KeyValue(m: Any) -> types.KeyValue:
-    return types.KeyValue(
-        m.key,
-        m.value,
-    )
-
-
-def from_Capability(m: Any) -> types.Capability:
-    return types.Capability(
-        tuple(m.add_capabilities),
-        tuple(m.drop_capabilities),
-        tuple(m.add_ambient_capabilities),
-    )
-
-
-def from_LinuxContainerSecurityContext(m: Any) -> types.LinuxContainerSecurityContext:
-    return types.LinuxContainerSecurityContext(
-        from_Capability(m.capabilities) if m.HasField("capabilities") else None,
-        m.privileged,
-        from_NamespaceOption(m.namespace_options) if m.HasField("namespace_options") else None,
-        from_SELinuxOption(m.selinux_options) if m.HasField("selinux_options") else None,
-        m.run_as_user.value if m.HasField("run_as_user") else None,
-        m.run_as_username,
-        m.readonly_rootfs,
-        tuple(m.supplemental_groups),
-        m.apparmor_profile,
-        m.seccomp_profile_path,
-        m.no_new_privs,
-        m.run_as_group.value if m.HasField("run_as_group") else None,
-        tuple(m.masked_paths),
-        tuple(m.readonly_paths),
-        from_SecurityProfile(m.seccomp) if m.HasField("seccomp") else None,
-        from_SecurityProfile(m.apparmor) if m.HasField("apparmor") else None,
-        _SupplementalGroupsPolicy.get(m.supplemental_groups_policy, _SupplementalGroupsPolicy_OTHER),
-    )
-
-
-def from_LinuxContainerConfig(m: Any) -> types.LinuxContainerConfig:
-    return types.LinuxContainerConfig(
-        from_LinuxContainerResources(m.resources) if m.HasField("resources") else None,
-        from_LinuxContainerSecurityContext(m.security_context) if m.HasField("security_context") else None,
-    )
-
-
-def from_Device(m: Any) -> types.Device:
-    return types.Device(
-        m.container_path,
-        m.host_path,
-        m.permissions,
-    )
-
-
-def from_CDIDevice(m: Any) -> types.CDIDevice:
-    return types.CDIDevice(
-        m.name,
-    )
-
-
-def from_ContainerConfig(m: Any) -> types.ContainerConfig:
-    return types.ContainerConfig(
-        from_ContainerMetadata(m.metadata),
-        from_ImageSpec(m.image),
-        tuple(m.command),
-        tuple(m.args),
-        m.working_dir,
-        tuple([from_KeyValue(item) for item in m.envs]),
-        tuple([from_Mount(item) for item in m.mounts]),
-        tuple([from_Device(item) for item in m.devices]),
-        dict(m.labels),
-        dict(m.annotations),
-        m.log_path,
-        m.stdin,
-        m.stdin_once,
-        m.tty,
-        from_LinuxContainerConfig(m.linux) if m.HasField("linux") else None,
-        tuple([from_CDIDevice(item) for item in m.CDI_devices]),
-        _Signal.get(m.stop_signal, _Signal_OTHER),
-    )
-
-
-def from_ContainerFilter(m: Any) -> types.ContainerFilter:
-    return types.ContainerFilter(
-        m.id,
-        _ContainerState.get(m.state.state, _ContainerState_OTHER) if m.HasField("state") else None,
-        m.pod_sandbox_id,
-        dict(m.label_selector),
     )
 
 
@@ -432,12 +263,6 @@ def from_ExecSyncResponse(m: Any) -> types.ExecSyncResponse:
     )
 
 
-def from_ImageFilter(m: Any) -> types.ImageFilter:
-    return types.ImageFilter(
-        from_ImageSpec(m.image),
-    )
-
-
 def from_Image(m: Any) -> types.Image:
     return types.Image(
         m.id,
@@ -455,17 +280,6 @@ def from_ImageStatusResponse(m: Any) -> types.ImageStatusResponse:
     return types.ImageStatusResponse(
         from_Image(m.image) if m.HasField("image") else None,
         dict(m.info),
-    )
-
-
-def from_AuthConfig(m: Any) -> types.AuthConfig:
-    return types.AuthConfig(
-        m.username,
-        m.password,
-        m.auth,
-        m.server_address,
-        m.identity_token,
-        m.registry_token,
     )
 
 
@@ -527,13 +341,6 @@ def from_ContainerEventResponse(m: Any) -> types.ContainerEventResponse:
 def from_LinuxRuntimeConfiguration(m: Any) -> types.LinuxRuntimeConfiguration:
     return types.LinuxRuntimeConfiguration(
         _CgroupDriver.get(m.cgroup_driver, _CgroupDriver_OTHER),
-    )
-
-
-def from_PodSandboxStatsFilter(m: Any) -> stats.PodSandboxStatsFilter:
-    return stats.PodSandboxStatsFilter(
-        m.id,
-        dict(m.label_selector),
     )
 
 
@@ -681,14 +488,6 @@ def from_ImageFsInfoResponse(m: Any) -> stats.ImageFsInfoResponse:
     return stats.ImageFsInfoResponse(
         tuple([from_FilesystemUsage(item) for item in m.image_filesystems]),
         tuple([from_FilesystemUsage(item) for item in m.container_filesystems]),
-    )
-
-
-def from_ContainerStatsFilter(m: Any) -> stats.ContainerStatsFilter:
-    return stats.ContainerStatsFilter(
-        m.id,
-        m.pod_sandbox_id,
-        dict(m.label_selector),
     )
 
 
@@ -879,93 +678,10 @@ def to_PodSandboxConfig(v: types.PodSandboxConfig) -> Any:
     )
 
 
-def to_PodIP(v: types.PodIP) -> Any:
-    return pb.PodIP(
-        ip=v.ip,
-    )
-
-
-def to_PodSandboxNetworkStatus(v: types.PodSandboxNetworkStatus) -> Any:
-    return pb.PodSandboxNetworkStatus(
-        ip=v.ip,
-        additional_ips=[to_PodIP(item) for item in v.additional_ips],
-    )
-
-
-def to_Namespace(v: types.Namespace) -> Any:
-    return pb.Namespace(
-        options=to_NamespaceOption(v.options) if v.options is not None else None,
-    )
-
-
-def to_LinuxPodSandboxStatus(v: types.LinuxPodSandboxStatus) -> Any:
-    return pb.LinuxPodSandboxStatus(
-        namespaces=to_Namespace(v.namespaces) if v.namespaces is not None else None,
-    )
-
-
-def to_PodSandboxStatus(v: types.PodSandboxStatus) -> Any:
-    return pb.PodSandboxStatus(
-        id=v.id,
-        metadata=to_PodSandboxMetadata(v.metadata),
-        state=v.state,
-        created_at=v.created_at,
-        network=to_PodSandboxNetworkStatus(v.network),
-        linux=to_LinuxPodSandboxStatus(v.linux) if v.linux is not None else None,
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-        runtime_handler=v.runtime_handler,
-    )
-
-
 def to_ContainerMetadata(v: types.ContainerMetadata) -> Any:
     return pb.ContainerMetadata(
         name=v.name,
         attempt=v.attempt,
-    )
-
-
-def to_ContainerResources(v: types.ContainerResources) -> Any:
-    return pb.ContainerResources(
-        linux=to_LinuxContainerResources(v.linux) if v.linux is not None else None,
-    )
-
-
-def to_LinuxContainerUser(v: types.LinuxContainerUser) -> Any:
-    return pb.LinuxContainerUser(
-        uid=v.uid,
-        gid=v.gid,
-        supplemental_groups=v.supplemental_groups,
-    )
-
-
-def to_ContainerUser(v: types.ContainerUser) -> Any:
-    return pb.ContainerUser(
-        linux=to_LinuxContainerUser(v.linux) if v.linux is not None else None,
-    )
-
-
-def to_ContainerStatus(v: types.ContainerStatus) -> Any:
-    return pb.ContainerStatus(
-        id=v.id,
-        metadata=to_ContainerMetadata(v.metadata),
-        state=v.state,
-        created_at=v.created_at,
-        started_at=v.started_at,
-        finished_at=v.finished_at,
-        exit_code=v.exit_code,
-        image=to_ImageSpec(v.image),
-        image_ref=v.image_ref,
-        reason=v.reason,
-        message=v.message,
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-        mounts=[to_Mount(item) for item in v.mounts],
-        log_path=v.log_path,
-        resources=to_ContainerResources(v.resources) if v.resources is not None else None,
-        image_id=v.image_id,
-        user=to_ContainerUser(v.user) if v.user is not None else None,
-        stop_signal=v.stop_signal,
     )
 
 
@@ -974,18 +690,6 @@ def to_PodSandboxFilter(v: types.PodSandboxFilter) -> Any:
         id=v.id,
         state=pb.PodSandboxStateValue(state=v.state) if v.state is not None else None,
         label_selector=dict(v.label_selector),
-    )
-
-
-def to_PodSandbox(v: types.PodSandbox) -> Any:
-    return pb.PodSandbox(
-        id=v.id,
-        metadata=to_PodSandboxMetadata(v.metadata),
-        state=v.state,
-        created_at=v.created_at,
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-        runtime_handler=v.runtime_handler,
     )
 
 
@@ -1078,37 +782,9 @@ def to_ContainerFilter(v: types.ContainerFilter) -> Any:
     )
 
 
-def to_Container(v: types.Container) -> Any:
-    return pb.Container(
-        id=v.id,
-        pod_sandbox_id=v.pod_sandbox_id,
-        metadata=to_ContainerMetadata(v.metadata),
-        image=to_ImageSpec(v.image),
-        image_ref=v.image_ref,
-        state=v.state,
-        created_at=v.created_at,
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-        image_id=v.image_id,
-    )
-
-
 def to_ImageFilter(v: types.ImageFilter) -> Any:
     return pb.ImageFilter(
         image=to_ImageSpec(v.image),
-    )
-
-
-def to_Image(v: types.Image) -> Any:
-    return pb.Image(
-        id=v.id,
-        repo_tags=v.repo_tags,
-        repo_digests=v.repo_digests,
-        size=v.size,
-        uid=pb.Int64Value(value=v.uid) if v.uid is not None else None,
-        username=v.username,
-        spec=to_ImageSpec(v.spec) if v.spec is not None else None,
-        pinned=v.pinned,
     )
 
 
@@ -1123,192 +799,10 @@ def to_AuthConfig(v: types.AuthConfig) -> Any:
     )
 
 
-def to_RuntimeCondition(v: types.RuntimeCondition) -> Any:
-    return pb.RuntimeCondition(
-        type=v.type,
-        status=v.status,
-        reason=v.reason,
-        message=v.message,
-    )
-
-
-def to_RuntimeStatus(v: types.RuntimeStatus) -> Any:
-    return pb.RuntimeStatus(
-        conditions=[to_RuntimeCondition(item) for item in v.conditions],
-    )
-
-
-def to_RuntimeHandlerFeatures(v: types.RuntimeHandlerFeatures) -> Any:
-    return pb.RuntimeHandlerFeatures(
-        recursive_read_only_mounts=v.recursive_read_only_mounts,
-        user_namespaces=v.user_namespaces,
-    )
-
-
-def to_RuntimeHandler(v: types.RuntimeHandler) -> Any:
-    return pb.RuntimeHandler(
-        name=v.name,
-        features=to_RuntimeHandlerFeatures(v.features),
-    )
-
-
-def to_RuntimeFeatures(v: types.RuntimeFeatures) -> Any:
-    return pb.RuntimeFeatures(
-        supplemental_groups_policy=v.supplemental_groups_policy,
-        user_namespaces_host_network=v.user_namespaces_host_network,
-    )
-
-
-def to_LinuxRuntimeConfiguration(v: types.LinuxRuntimeConfiguration) -> Any:
-    return pb.LinuxRuntimeConfiguration(
-        cgroup_driver=v.cgroup_driver,
-    )
-
-
 def to_PodSandboxStatsFilter(v: stats.PodSandboxStatsFilter) -> Any:
     return pb.PodSandboxStatsFilter(
         id=v.id,
         label_selector=dict(v.label_selector),
-    )
-
-
-def to_PodSandboxAttributes(v: stats.PodSandboxAttributes) -> Any:
-    return pb.PodSandboxAttributes(
-        id=v.id,
-        metadata=to_PodSandboxMetadata(v.metadata),
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-    )
-
-
-def to_PsiData(v: stats.PsiData) -> Any:
-    return pb.PsiData(
-        Total=v.total,
-        Avg10=v.avg10,
-        Avg60=v.avg60,
-        Avg300=v.avg300,
-    )
-
-
-def to_PsiStats(v: stats.PsiStats) -> Any:
-    return pb.PsiStats(
-        Full=to_PsiData(v.full) if v.full is not None else None,
-        Some=to_PsiData(v.some) if v.some is not None else None,
-    )
-
-
-def to_CpuUsage(v: stats.CpuUsage) -> Any:
-    return pb.CpuUsage(
-        timestamp=v.timestamp,
-        usage_core_nano_seconds=pb.UInt64Value(value=v.usage_core_nano_seconds) if v.usage_core_nano_seconds is not None else None,
-        usage_nano_cores=pb.UInt64Value(value=v.usage_nano_cores) if v.usage_nano_cores is not None else None,
-        psi=to_PsiStats(v.psi) if v.psi is not None else None,
-    )
-
-
-def to_MemoryUsage(v: stats.MemoryUsage) -> Any:
-    return pb.MemoryUsage(
-        timestamp=v.timestamp,
-        working_set_bytes=pb.UInt64Value(value=v.working_set_bytes) if v.working_set_bytes is not None else None,
-        available_bytes=pb.UInt64Value(value=v.available_bytes) if v.available_bytes is not None else None,
-        usage_bytes=pb.UInt64Value(value=v.usage_bytes) if v.usage_bytes is not None else None,
-        rss_bytes=pb.UInt64Value(value=v.rss_bytes) if v.rss_bytes is not None else None,
-        page_faults=pb.UInt64Value(value=v.page_faults) if v.page_faults is not None else None,
-        major_page_faults=pb.UInt64Value(value=v.major_page_faults) if v.major_page_faults is not None else None,
-        psi=to_PsiStats(v.psi) if v.psi is not None else None,
-    )
-
-
-def to_NetworkInterfaceUsage(v: stats.NetworkInterfaceUsage) -> Any:
-    return pb.NetworkInterfaceUsage(
-        name=v.name,
-        rx_bytes=pb.UInt64Value(value=v.rx_bytes) if v.rx_bytes is not None else None,
-        rx_errors=pb.UInt64Value(value=v.rx_errors) if v.rx_errors is not None else None,
-        tx_bytes=pb.UInt64Value(value=v.tx_bytes) if v.tx_bytes is not None else None,
-        tx_errors=pb.UInt64Value(value=v.tx_errors) if v.tx_errors is not None else None,
-    )
-
-
-def to_NetworkUsage(v: stats.NetworkUsage) -> Any:
-    return pb.NetworkUsage(
-        timestamp=v.timestamp,
-        default_interface=to_NetworkInterfaceUsage(v.default_interface) if v.default_interface is not None else None,
-        interfaces=[to_NetworkInterfaceUsage(item) for item in v.interfaces],
-    )
-
-
-def to_ProcessUsage(v: stats.ProcessUsage) -> Any:
-    return pb.ProcessUsage(
-        timestamp=v.timestamp,
-        process_count=pb.UInt64Value(value=v.process_count) if v.process_count is not None else None,
-    )
-
-
-def to_ContainerAttributes(v: stats.ContainerAttributes) -> Any:
-    return pb.ContainerAttributes(
-        id=v.id,
-        metadata=to_ContainerMetadata(v.metadata),
-        labels=dict(v.labels),
-        annotations=dict(v.annotations),
-    )
-
-
-def to_FilesystemIdentifier(v: stats.FilesystemIdentifier) -> Any:
-    return pb.FilesystemIdentifier(
-        mountpoint=v.mountpoint,
-    )
-
-
-def to_FilesystemUsage(v: stats.FilesystemUsage) -> Any:
-    return pb.FilesystemUsage(
-        timestamp=v.timestamp,
-        fs_id=to_FilesystemIdentifier(v.fs_id),
-        used_bytes=pb.UInt64Value(value=v.used_bytes) if v.used_bytes is not None else None,
-        inodes_used=pb.UInt64Value(value=v.inodes_used) if v.inodes_used is not None else None,
-    )
-
-
-def to_SwapUsage(v: stats.SwapUsage) -> Any:
-    return pb.SwapUsage(
-        timestamp=v.timestamp,
-        swap_available_bytes=pb.UInt64Value(value=v.swap_available_bytes) if v.swap_available_bytes is not None else None,
-        swap_usage_bytes=pb.UInt64Value(value=v.swap_usage_bytes) if v.swap_usage_bytes is not None else None,
-    )
-
-
-def to_IoUsage(v: stats.IoUsage) -> Any:
-    return pb.IoUsage(
-        timestamp=v.timestamp,
-        psi=to_PsiStats(v.psi) if v.psi is not None else None,
-    )
-
-
-def to_ContainerStats(v: stats.ContainerStats) -> Any:
-    return pb.ContainerStats(
-        attributes=to_ContainerAttributes(v.attributes),
-        cpu=to_CpuUsage(v.cpu) if v.cpu is not None else None,
-        memory=to_MemoryUsage(v.memory) if v.memory is not None else None,
-        writable_layer=to_FilesystemUsage(v.writable_layer) if v.writable_layer is not None else None,
-        swap=to_SwapUsage(v.swap) if v.swap is not None else None,
-        io=to_IoUsage(v.io) if v.io is not None else None,
-    )
-
-
-def to_LinuxPodSandboxStats(v: stats.LinuxPodSandboxStats) -> Any:
-    return pb.LinuxPodSandboxStats(
-        cpu=to_CpuUsage(v.cpu) if v.cpu is not None else None,
-        memory=to_MemoryUsage(v.memory) if v.memory is not None else None,
-        network=to_NetworkUsage(v.network) if v.network is not None else None,
-        process=to_ProcessUsage(v.process) if v.process is not None else None,
-        containers=[to_ContainerStats(item) for item in v.containers],
-        io=to_IoUsage(v.io) if v.io is not None else None,
-    )
-
-
-def to_PodSandboxStats(v: stats.PodSandboxStats) -> Any:
-    return pb.PodSandboxStats(
-        attributes=to_PodSandboxAttributes(v.attributes),
-        linux=to_LinuxPodSandboxStats(v.linux) if v.linux is not None else None,
     )
 
 
@@ -1317,37 +811,4 @@ def to_ContainerStatsFilter(v: stats.ContainerStatsFilter) -> Any:
         id=v.id,
         pod_sandbox_id=v.pod_sandbox_id,
         label_selector=dict(v.label_selector),
-    )
-
-
-def to_MetricDescriptor(v: stats.MetricDescriptor) -> Any:
-    return pb.MetricDescriptor(
-        name=v.name,
-        help=v.help,
-        label_keys=v.label_keys,
-    )
-
-
-def to_Metric(v: stats.Metric) -> Any:
-    return pb.Metric(
-        name=v.name,
-        timestamp=v.timestamp,
-        metric_type=v.metric_type,
-        label_values=v.label_values,
-        value=pb.UInt64Value(value=v.value) if v.value is not None else None,
-    )
-
-
-def to_ContainerMetrics(v: stats.ContainerMetrics) -> Any:
-    return pb.ContainerMetrics(
-        container_id=v.container_id,
-        metrics=[to_Metric(item) for item in v.metrics],
-    )
-
-
-def to_PodSandboxMetrics(v: stats.PodSandboxMetrics) -> Any:
-    return pb.PodSandboxMetrics(
-        pod_sandbox_id=v.pod_sandbox_id,
-        metrics=[to_Metric(item) for item in v.metrics],
-        container_metrics=[to_ContainerMetrics(item) for item in v.container_metrics],
     )
