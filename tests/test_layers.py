@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,18 +48,44 @@ PURE = (
     "kube/qos.py",
     "kube/quantity.py",
     "kube/selectors.py",
+    "kubelet/absorb.py",
     "kubelet/actions.py",
     "kubelet/admission.py",
+    "kubelet/configuration/codec.py",
+    "kubelet/configuration/duration.py",
+    "kubelet/configuration/effect.py",
+    "kubelet/configuration/errors.py",
+    "kubelet/configuration/flag_table.py",
+    "kubelet/configuration/flag_values.py",
+    "kubelet/configuration/gates.py",
+    "kubelet/configuration/merge.py",
+    "kubelet/configuration/types.py",
+    "kubelet/configuration/validation.py",
+    "kubelet/configuration/version.py",
     "kubelet/draft.py",
+    "kubelet/events.py",
+    "kubelet/finish.py",
+    "kubelet/happened.py",
+    "kubelet/images/decide.py",
+    "kubelet/images/model.py",
+    "kubelet/images/rate.py",
+    "kubelet/images/reference.py",
     "kubelet/lifecycle.py",
     "kubelet/model.py",
     "kubelet/plan*.py",
     "kubelet/podspec/*.py",
     "kubelet/reasons.py",
     "kubelet/restart.py",
+    "kubelet/server/healthz.py",
+    "kubelet/server/view.py",
+    "kubelet/sources/merge.py",
+    "kubelet/sources/model.py",
     "kubelet/status/*.py",
-    "kubelet/status.py",
+    "kubelet/story.py",
+    "probes/lateness.py",
     "probes/outcome.py",
+    "probes/schedule.py",
+    "probes/spec.py",
     "probes/threshold.py",
 )
 WORLD = {"asyncio", "os", "socket", "subprocess", "time", "random", "logging", "threading", "secrets"}
@@ -121,12 +148,13 @@ def files_of(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).rglob("*.py") if "_pb2" not in path.name)
 
 
-def all_imports(package: str) -> list[Import]:
-    return [
+@functools.cache
+def all_imports(package: str) -> tuple[Import, ...]:
+    return tuple(
         found
         for path in files_of(package)
         for found in imports_of(path.read_text(), str(path.relative_to(ROOT)))
-    ]
+    )
 
 
 def matches(file: str, patterns: tuple[str, ...]) -> bool:
