@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kube.objects.core_v1 import Pod
+from kubelet import reasons
 from kubelet.model import ContainerMemory, Observed, PodState, Stage
 
 JsonObject = dict[str, Any]
@@ -27,18 +28,22 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A phase decided by the agent and not by exit codes: rejected, past its deadline, evicted."""
+    """A phase decided by the agent and not by exit codes: rejected, past its deadline, evicted.
+
+    `is_rejection`: the pod was never let in, so its containers have nothing to tell.
+    """
 
     phase: str
     reason: str
     message: str = ""
+    is_rejection: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StatusInputs:
     """`observed` None = the runtime has not been asked yet: containers are as `previous` said.
 
-    `verdict` counts once nothing runs any more. `deleted` = the pod's deletion was asked for.
+    `verdict` counts once nothing runs any more. `ips` are the pod's last known addresses.
     """
 
     pod: Pod
@@ -50,7 +55,6 @@ class StatusInputs:
     node: NodeFacts = field(default_factory=NodeFacts)
     ips: tuple[str, ...] = ()
     start_time: float = 0.0
-    initialized_in: str = ""
     verdict: Verdict | None = None
 
 
@@ -70,14 +74,13 @@ def inputs_from_state(
         node=node,
         ips=state.ips,
         start_time=state.start_time,
-        initialized_in=state.initialized_in,
         verdict=_verdict(state),
     )
 
 
 def _verdict(state: PodState) -> Verdict | None:
     if state.rejected is not None:
-        return Verdict("Failed", state.rejected.reason, state.rejected.message)
+        return Verdict(reasons.FAILED, state.rejected.reason, state.rejected.message, is_rejection=True)
     if state.stop is not None and state.stop.phase:
         return Verdict(state.stop.phase, state.stop.reason, state.stop.message)
     return None
