@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -37,28 +38,48 @@ _KIND_WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a document: the full name of the field, and the sentence."""
+
+    path: str
+    text: str
+
+
+def faults(document: Mapping[str, Json]) -> list[Fault]:
+    """Every unknown field and wrong type of one document, header included."""
+    found: list[Fault] = []
+    _check_header(document, found)
+    _decode_struct(KubeletConfiguration, _body(document), "", found)
+    return found
+
+
 def decode(document: Mapping[str, Json]) -> KubeletConfiguration:
     """The effective configuration of a merged document, defaults applied, not yet validated.
 
     Raises InvalidConfiguration naming every unknown field and wrong type.
     """
-    problems: list[str] = []
-    check_header(document, problems)
-    body = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
+    problems: list[Fault] = []
+    _check_header(document, problems)
+    body = _body(document)
     config = _decode_struct(KubeletConfiguration, body, "", problems)
     if problems:
-        raise InvalidConfiguration(problems)
+        raise InvalidConfiguration([fault.text for fault in problems])
     return apply_dependent_defaults(config, frozenset(k for k, v in body.items() if v is not None))
 
 
-def check_header(document: Mapping[str, Json], problems: list[str]) -> None:
+def _body(document: Mapping[str, Json]) -> dict[str, Json]:
+    return {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
+
+
+def _check_header(document: Mapping[str, Json], problems: list[Fault]) -> None:
     """Both apiVersion and kind must be there and be ours."""
     for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
         found = document.get(key)
         if found is None:
-            problems.append(f'{key}: must be "{wanted}", and is missing')
+            problems.append(Fault(key, f'{key}: must be "{wanted}", and is missing'))
         elif found != wanted:
-            problems.append(f'{key}: must be "{wanted}", not {_quoted(found)}')
+            problems.append(Fault(key, f'{key}: must be "{wanted}", not {_quoted(found)}'))
 
 
 def apply_dependent_defaults(config: KubeletConfiguration, given: frozenset[str]) -> KubeletConfiguration:
@@ -75,7 +96,7 @@ def apply_dependent_defaults(config: KubeletConfiguration, given: frozenset[str]
     return msgspec.structs.replace(config, **changes) if changes else config
 
 
-def decode_value(kind: Any, value: Json, path: str, problems: list[str]) -> Json:
+def decode_value(kind: Any, value: Json, path: str, problems: list[Fault]) -> Json:
     """`value` as the annotated type `kind`; a fault is added to `problems` and None returned."""
     origin = get_origin(kind)
     if origin is Annotated:
@@ -95,17 +116,18 @@ def decode_value(kind: Any, value: Json, path: str, problems: list[str]) -> Json
     return _decode_scalar(kind, None, value, path, problems)
 
 
-def _decode_struct(kind: type[Any], value: Mapping[str, Json], path: str, problems: list[str]) -> Any:
+def _decode_struct(kind: type[Any], value: Mapping[str, Json], path: str, problems: list[Fault]) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     fields = {item.encode_name: item for item in msgspec.structs.fields(kind)}
-    problems.extend(f'unknown field "{_join(path, name)}"' for name in value if name not in fields)
+    unknown = [_join(path, name) for name in value if name not in fields]
+    problems.extend(Fault(name, f'unknown field "{name}"') for name in unknown)
     found: dict[str, Json] = {}
     for name, item in fields.items():
         at = _join(path, name)
         given = value.get(name)
         if given is None:
             if item.required:
-                problems.append(f"{at}: is required")
+                problems.append(Fault(at, f"{at}: is required"))
             continue
         result = decode_value(hints[item.name], given, at, problems)
         if result or at not in ZERO_MEANS_DEFAULT:
@@ -116,19 +138,19 @@ def _decode_struct(kind: type[Any], value: Mapping[str, Json], path: str, proble
         return None  # a required field is missing: already among the problems
 
 
-def _decode_list(kind: Any, value: Json, path: str, problems: list[str]) -> Json:
+def _decode_list(kind: Any, value: Json, path: str, problems: list[Fault]) -> Json:
     if not isinstance(value, list):
         return _wrong(path, "a list", value, problems)
     return tuple(decode_value(kind, item, f"{path}[{i}]", problems) for i, item in enumerate(value))
 
 
-def _decode_map(kind: Any, value: Json, path: str, problems: list[str]) -> Json:
+def _decode_map(kind: Any, value: Json, path: str, problems: list[Fault]) -> Json:
     if not isinstance(value, dict):
         return _wrong(path, "a map", value, problems)
     return {key: decode_value(kind, item, f"{path}[{key}]", problems) for key, item in value.items()}
 
 
-def _decode_scalar(kind: type, meta: Any, value: Json, path: str, problems: list[str]) -> Json:
+def _decode_scalar(kind: type, meta: Any, value: Json, path: str, problems: list[Fault]) -> Json:
     if meta is not None and (meta.extra or {}).get("text") == "duration":
         return _decode_duration(value, path, problems)
     if kind is bool:
@@ -148,18 +170,18 @@ def _decode_scalar(kind: type, meta: Any, value: Json, path: str, problems: list
     return int(value)
 
 
-def _decode_duration(value: Json, path: str, problems: list[str]) -> Json:
+def _decode_duration(value: Json, path: str, problems: list[Fault]) -> Json:
     if not isinstance(value, str):
         return _wrong(path, 'a duration such as "10s" or "1m30s"', value, problems)
     try:
         return parse_duration(value)
     except ValueError as err:
-        problems.append(f"{path}: {err}")
+        problems.append(Fault(path, f"{path}: {err}"))
         return None
 
 
-def _wrong(path: str, wanted: str, value: Json, problems: list[str]) -> None:
-    problems.append(f"{path}: must be {wanted}, not {_quoted(value)}")
+def _wrong(path: str, wanted: str, value: Json, problems: list[Fault]) -> None:
+    problems.append(Fault(path, f"{path}: must be {wanted}, not {_quoted(value)}"))
 
 
 def _quoted(value: Json) -> str:

@@ -14,17 +14,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from kube.errors import FieldError
+from kube.meta import CONFIG_SEEN, CONFIG_SOURCE, full_name
 from kube.objects.core_v1 import Pod
-from kubelet.sources.model import (
-    CONFIG_SEEN,
-    CONFIG_SOURCE,
-    LOCAL_ANNOTATIONS,
-    Delivery,
-    Fault,
-    Problem,
-    full_name,
-    origin_of,
-)
+from kubelet.sources.model import LOCAL_ANNOTATIONS, Delivery, Problem, origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +133,7 @@ def _duplicate(pod: Pod, other: Pod, source: str) -> Problem:
     )
     if origin_of(other):
         message += f' (the pod of "{origin_of(other)}" is used)'
-    return Problem(source, origin_of(pod), (Fault(message, path="metadata.name"),), pod=pod)
+    return Problem(source, origin_of(pod), (FieldError("metadata.name", message),), pod=pod)
 
 
 def _annotated(pod: Pod, source: str, seen: str) -> Pod:

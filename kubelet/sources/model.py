@@ -10,32 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kube.errors import FieldError
+from kube.meta import (
+    CONFIG_HASH,
+    CONFIG_MIRROR,
+    CONFIG_SEEN,
+    CONFIG_SOURCE,
+    SOURCE_API,
+    SOURCE_FILE,
+    SOURCE_HTTP,
+)
 from kube.objects.core_v1 import Pod
 
 # Names of sources, as they stand in the annotation kubernetes.io/config.source.
-FILE = "file"
-HTTP = "http"
-API = "api"
+FILE = SOURCE_FILE
+HTTP = SOURCE_HTTP
+API = SOURCE_API
 
-# Annotations of static pods (upstream: pkg/kubelet/types/pod_update.go).
-CONFIG_SOURCE = "kubernetes.io/config.source"
-CONFIG_SEEN = "kubernetes.io/config.seen"
-CONFIG_HASH = "kubernetes.io/config.hash"
-CONFIG_MIRROR = "kubernetes.io/config.mirror"
 # Ours: the file or URL a static pod came from. It is what lets a restarted agent recognise the running
 # pod of a manifest that no longer decodes.
 CONFIG_ORIGIN = "pykubelet/config.origin"
 
 LOCAL_ANNOTATIONS = frozenset({CONFIG_SOURCE, CONFIG_SEEN, CONFIG_HASH, CONFIG_MIRROR, CONFIG_ORIGIN})
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong in a manifest. `line` counts from 1, 0 = not known; `path` may be empty."""
-
-    message: str
-    path: str = ""
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Problem:
 
     source: str
     origin: str  # file path or URL
-    faults: tuple[Fault, ...]
+    faults: tuple[FieldError, ...]
     reason: str = "FailedValidation"
     pod: Pod | None = None
 
@@ -56,11 +52,7 @@ class Problem:
 
     def lines(self) -> list[str]:
         """One line per fault: `/etc/kubernetes/web.yaml:12: spec.containers[0].image: Required value`."""
-        return [
-            f"{self.origin}{f':{fault.line}' if fault.line else ''}: "
-            f"{f'{fault.path}: ' if fault.path else ''}{fault.message}"
-            for fault in self.faults
-        ]
+        return [fault.located(self.origin) for fault in self.faults]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +76,3 @@ Report = Callable[[Problem], None]
 def origin_of(pod: Pod) -> str:
     """The file or URL a static pod came from, "" for a pod of the API server."""
     return pod.metadata.annotations.get(CONFIG_ORIGIN, "")
-
-
-def full_name(pod: Pod) -> str:
-    """`name_namespace`: the identity under which upstream looks for duplicates."""
-    return f"{pod.metadata.name}_{pod.metadata.namespace}"
