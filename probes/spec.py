@@ -1,8 +1,8 @@
 """A probe as the prober needs it: what to check, when, and how often before it counts (pure).
 
-`build_spec` makes it from a container's `Probe` with upstream's defaults (pkg/apis/core/v1/defaults.go),
-named ports resolved against the container, and raises `Rejected` with the field's path where that cannot work.
-The pod's address is not part of a spec: it comes with the target, since a pod may get it late.
+`build_spec` makes it from a container's `Probe` with upstream's defaults (pkg/apis/core/v1/defaults.go) and
+named ports resolved against the container, and raises `Rejected` with the field's path where that cannot
+work. The pod's address is not part of a spec: it comes with the target, since a pod may get it late.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `reconcile(uid, wanted)` is declarative: called whenever a pod's wanted set may have changed, it starts,
 updates and stops probes to match. A new container id starts over; a removed key stops, its check cancelled.
-All probes share one heap of deadlines; a check under way is the only task there is. Results go to `on_result`,
-which is called on the loop and must not block.
+All probes share one heap of deadlines; a check under way is the only task there is. Results go to
+`on_result`, which is called on the loop and must not block.
 """
 
 from __future__ import annotations
