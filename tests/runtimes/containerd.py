@@ -322,7 +322,10 @@ class PrivateContainerd:
         """Daemon, shims, containers, their mounts, links and cgroups; the data directory stays."""
         self._end_daemon(signal.SIGKILL)
         self._note_bundles()
-        host.kill_all(self.shims() | self.container_processes())
+        # Containers while their shims still reap them: the end of a process namespace waits for its zombies,
+        # and the host's init may be slow to come.
+        host.kill_all(self.container_processes())
+        host.kill_all(self.shims())
         # A shim that was just starting its container when it died may have left runc behind.
         host.kill_all(self.container_processes())
         host.unmount_below(self.root)
