@@ -116,6 +116,14 @@ class Counting:
             if marker in MARKERS and item.get_closest_marker(marker) is None:
                 item.add_marker(marker)
 
+    @pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
+    def order_by_suite(self, items: list[pytest.Item]) -> None:
+        """The quick suites first; the order within a suite, by runtime, is pytest's."""
+        rank = {
+            suite: number for number, suite in enumerate(("pure", "sim", "project", "conformance", "node"))
+        }
+        items.sort(key=lambda item: rank.get(self._suites.get(item.nodeid, "").partition("[")[0], 0))
+
     def pytest_runtest_logreport(self, report: TestReport) -> None:
         # Three reports a test; a failure in set-up or clean-up outweighs what the test itself said.
         known = self._outcomes.get(report.nodeid)

@@ -207,8 +207,10 @@ class PrivateContainerd:
         """Remove everything: processes, mounts, links, rules, cgroups, files. Harmless when called again."""
         self._sweep_processes()
         host.iptables_rules_of(self.layout.network)
-        for path in CNI_RESULTS.glob(f"{self.layout.network}-*"):
-            path.unlink()
+        # The loopback's results bear containerd's network name and not ours; the namespace in them is ours.
+        for path in CNI_RESULTS.glob("*"):
+            if path.name.startswith(f"{self.layout.network}-") or f'"{self.root}/' in _text_of(path):
+                path.unlink(missing_ok=True)
         if self.root.exists():
             shutil.rmtree(self.root)
 
@@ -356,6 +358,14 @@ class PrivateContainerd:
     def _log_tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()
         return "\n".join(lines[-20:])
+
+
+def _text_of(path: Path) -> str:
+    """ "" when another runtime has just removed it."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _free_subnet(mark: str) -> str:
