@@ -239,6 +239,16 @@ def check_name(name: str) -> None:
         raise ImageBuildError(f'cannot build an image named "{name}": because it is not REGISTRY/PATH:TAG')
 
 
+def full_name(name: str) -> str:
+    """A reference as runtimes store it: "busybox" is docker.io/library/busybox:latest."""
+    first, slash, _ = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif not ("." in first or ":" in first or first == "localhost"):
+        name = f"docker.io/{name}"
+    return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+
+
 def _has_interpreter(elf: bytes) -> bool:
     """Whether an ELF file has a PT_INTERP program header (elf(5)), that is, needs a dynamic loader."""
     if elf[:4] != b"\x7fELF":

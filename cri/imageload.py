@@ -23,6 +23,7 @@ from typing import Any
 
 from aio.clock import Clock, SystemClock
 from cri import imagefile
+from cri.connection import socket_path
 from cri.service import ImageService, RuntimeService
 from cri.types import ImageSpec
 
@@ -49,7 +50,7 @@ class Target:
 
     @property
     def socket_path(self) -> str:
-        return self.endpoint.removeprefix("unix://")
+        return socket_path(self.endpoint)
 
 
 async def target_of(endpoint: str, runtime: RuntimeService) -> Target:
@@ -145,17 +146,7 @@ def archive_names(path: Path) -> tuple[str, ...]:
         raise ImageLoadError(f'cannot import "{path}": because it cannot be read: {error}') from error
     if not names:
         raise ImageLoadError(f'cannot import "{path}": because no image in it has a name')
-    return tuple(dict.fromkeys(full_name(name) for name in names))
-
-
-def full_name(name: str) -> str:
-    """A reference as runtimes store it: "busybox" is docker.io/library/busybox:latest."""
-    first, slash, _ = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif not ("." in first or ":" in first or first == "localhost"):
-        name = f"docker.io/{name}"
-    return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+    return tuple(dict.fromkeys(imagefile.full_name(name) for name in names))
 
 
 async def is_present(images: ImageService, name: str) -> bool:
@@ -225,14 +216,14 @@ def _config_flag(arguments: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
-def _peer_pid(socket_path: str) -> int:
+def _peer_pid(path: str) -> int:
     """The process that listens on a unix socket (SO_PEERCRED, unix(7))."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(CONNECT_TIMEOUT_SECONDS)
         try:
-            connection.connect(socket_path)
+            connection.connect(path)
         except OSError as error:
-            raise ImageLoadError(f'cannot connect to "{socket_path}": because {error.strerror}') from error
+            raise ImageLoadError(f'cannot connect to "{path}": because {error.strerror}') from error
         size = struct.calcsize("3i")
         pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(pid)
