@@ -1,10 +1,10 @@
 """Runtime events over gRPC: CRI's own stream, containerd's event service, and re-listing where neither is.
 
 Mechanism: one subscription at a time; when it ends, for whatever reason, the next one follows after a
-back-off of 50 ms to 1 s, and starts with `Resync`. On containerd's service a mark of our own, published in a namespace
-of its own and received back, proves that the subscription listens before `Resync` is yielded, so nothing can
-fall between the agent's listing and the first event. CRI's stream has no such proof; there a second `Resync`
-follows after half a second.
+back-off of 50 ms to 1 s, and starts with `Resync`. On containerd's service a mark of our own, published in a
+namespace of its own and received back, proves that the subscription listens before `Resync` is yielded, so
+nothing can fall between the agent's listing and the first event. CRI's stream has no such proof; there a
+second `Resync` follows after half a second.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class CriEvents:
         return _subscribe_for_ever(self._subscribe, self._clock)
 
     async def _subscribe(self) -> AsyncGenerator[Item, None]:
-        # A stream says nothing until its first event; this tells a runtime that is there from one that is not.
+        # A stream says nothing before its first event; this tells whether a runtime is there.
         await self._stub.call("Version", pb.VersionRequest(version=AGENT_API_VERSION), CHECK_TIMEOUT_SECONDS)
         async with _Inbox(self._stub.stream("GetContainerEvents", pb.GetEventsRequest())) as inbox:
             yield Resync("subscribed to the runtime's container events")

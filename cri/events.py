@@ -98,7 +98,7 @@ def known_pod(event: RuntimeEvent, pods: Mapping[str, str]) -> str | None:
 async def find_pod(event: RuntimeEvent, pods: Mapping[str, str], runtime: RuntimeService) -> str | None:
     """As `known_pod`; an id that the agent does not know is asked for at the runtime, by way of its sandbox.
 
-    None when the runtime does not know it either, or knows it as nobody's. Errors of the runtime pass through.
+    None when the runtime does not know it either, or as nobody's. Errors of the runtime pass through.
     """
     uid = known_pod(event, pods)
     if uid:
