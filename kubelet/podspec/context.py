@@ -33,7 +33,9 @@ class NodeFacts:
     cgroup_v2: bool = True  # False = hybrid host: the unified keys are left out
     single_process_oom_kill: bool = False
     thermal_throttle_paths: tuple[str, ...] = ()  # existing /sys/devices/system/cpu/cpu*/thermal_throttle
-    hosts_file: str = ""  # content of the node's /etc/hosts, for hostNetwork pods
+    hosts_path: str = "/etc/hosts"  # the node's own, copied for hostNetwork pods
+    selinux: bool = False  # relabel what containers are given
+    recursive_read_only: bool = False  # the runtime can mount so (Status.runtime_handlers)
 
     @property
     def seccomp_root(self) -> str:
