@@ -99,7 +99,7 @@ def _last_lines(parts: list[Part], lines: int) -> list[Part]:
 def tail_start(file: IO[bytes], lines: int, *, scan_limit: int | None = None) -> tuple[int, int]:
     """Where the last `lines` lines of output begin in a plain file, and how many of them there are.
 
-    Read backwards by blocks. `scan_limit` bounds how far; then the start is at an entry, not always at a line.
+    Read backwards by blocks. `scan_limit` bounds how far; the start may then be in the middle of a line.
     """
     size = end = file.seek(0, os.SEEK_END)
     if lines <= 0:

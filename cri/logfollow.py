@@ -1,9 +1,9 @@
 """A container's log as a stream that goes on across rotation: `stream_log`.
 
 Mechanism: inotify on the log's directory says when to read; the open file is followed by its inode, so a
-rename changes nothing. Once another file stands at the path the old one is read to its end, given a moment for what
-its writer still held, read again, and left for its successor. Reading happens block by block in the caller's
-executor; the event loop only passes blocks on.
+rename changes nothing. Once another file stands at the path the old one is read to its end, given a moment
+for what its writer still held, read again, and left for its successor. Reading happens block by block in the
+caller's executor; the event loop only passes blocks on.
 """
 
 from __future__ import annotations

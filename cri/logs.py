@@ -2,8 +2,8 @@
 
 A runtime writes each line as `<RFC 3339 time with nanoseconds> <stdout|stderr> <tag> <text>`; the tag is F
 when the text ends a line and P when the line goes on in the next entry of the same stream (tags may be
-followed by `:` and others). A whole line of output may be of any size, and so may a damaged file's: `Decoder` never holds
-more than one piece of 64 KiB, whatever is fed.
+followed by `:` and others). A whole line of output may be of any size, and so may a damaged file's: `Decoder`
+never keeps more than one piece of 64 KiB, whatever is fed.
 """
 
 from __future__ import annotations
