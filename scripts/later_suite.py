@@ -59,10 +59,10 @@ class Unpacked:
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Where the host's own release comes from, and the key it is checked with ("" = apt's default keys)."""
+    """Where the host's own release comes from, and the key it is checked with ("" = the default)."""
 
     uri: str
-    signed_by: str
+    keyrings: str
 
 
 def cache_dir() -> Path:
@@ -114,8 +114,8 @@ class PrivateApt:
         (apt / "status").touch()
         mirror = host_mirror()
         lines = ["Types: deb", f"URIs: {mirror.uri}", f"Suites: {' '.join(SUITES)}", "Components: main"]
-        if mirror.signed_by:
-            lines.append(f"Signed-By: {mirror.signed_by}")
+        if mirror.keyrings:
+            lines.append(f"Signed-By: {mirror.keyrings}")
         (apt / "sources" / "later.sources").write_text("\n".join(lines) + "\n")
         settings = {
             "Dir::Etc::sourcelist": "/dev/null",
@@ -140,16 +140,13 @@ class PrivateApt:
         """The version to take, by the prefixes of PACKAGES; apt's own order decides among equals."""
         listing = _run(["apt-cache", *self._options, "madison", name], f"look for package {name!r}")
         versions = [fields[1].strip() for line in listing.splitlines() if len(fields := line.split("|")) > 1]
-        for rank, prefix in enumerate(PACKAGES.get(name, ("",))):
-            for version in versions:
-                if version.startswith(prefix):
-                    if rank:
-                        print(
-                            f"{name}: {PACKAGES[name][0]}x has left the suite, taking {version}",
-                            file=sys.stderr,
-                        )
-                    return version
-        raise SetupError(f"cannot take package {name!r}: {', '.join(SUITES)} has {versions or 'none'}")
+        wanted = PACKAGES.get(name, ("",))
+        version = pick(versions, wanted)
+        if version is None:
+            raise SetupError(f"cannot take package {name!r}: {', '.join(SUITES)} has {versions or 'none'}")
+        if not version.startswith(wanted[0]):
+            print(f"{name}: {wanted[0]}x has left the suite, taking {version}", file=sys.stderr)
+        return version
 
     def unpack(self, name: str) -> Unpacked:
         version = self.choose(name)
@@ -172,6 +169,12 @@ class PrivateApt:
         return Unpacked(name, version, root)
 
 
+def pick(versions: Sequence[str], prefixes: Sequence[str]) -> str | None:
+    """The first version with the first prefix that any has; None when none has any."""
+    matching = (version for prefix in prefixes for version in versions if version.startswith(prefix))
+    return next(matching, None)
+
+
 def host_mirror() -> Mirror:
     """The mirror and keyrings of the host's own release, as its apt configuration says."""
     codename = _codename()
@@ -181,16 +184,16 @@ def host_mirror() -> Mirror:
         if release == codename and component == "main":
             # A source may be checked against one release's key alone; Debian's whole keyring also has the
             # later release's. apt takes several, separated by commas.
-            keyrings = _signed_by(Path(entry.rpartition(":")[0]))
+            source = Path(entry.rpartition(":")[0])
+            keyrings = signed_by(source.read_text() if source.is_file() else "")
             if DEBIAN_KEYRING.exists() and str(DEBIAN_KEYRING) not in keyrings:
                 keyrings.append(str(DEBIAN_KEYRING))
             return Mirror(uri, ",".join(keyrings))
     raise SetupError(f"cannot find a Debian mirror: apt's sources name no {codename!r} main")
 
 
-def _signed_by(source: Path) -> list[str]:
+def signed_by(text: str) -> list[str]:
     """Keyring files that a source list names, in either of apt's two forms."""
-    text = source.read_text() if source.is_file() else ""
     named = re.findall(r"(?im)^signed-by:[ \t]*(/.*)$|\[[^]\n]*signed-by=(/[^]\s]+)", text)
     return list(dict.fromkeys(word for pair in named for word in re.split(r"[\s,]+", "".join(pair)) if word))
 

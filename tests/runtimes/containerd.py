@@ -41,6 +41,9 @@ RUNC_STATE = Path("/run/containerd/runc")
 CNI_RESULTS = Path("/var/lib/cni/results")
 """libcni's cache, which containerd's CRI plugin gives no other place."""
 
+CGROUP_PARENT = "k8s.io"
+"""Where runc puts containers that were given no cgroup parent: the containerd namespace of CRI."""
+
 SOCKET_LIMIT = 100  # of sockaddr_un's 108 bytes, the rest is for the ".ttrpc" suffix
 
 
@@ -211,6 +214,9 @@ class PrivateContainerd:
         for path in CNI_RESULTS.glob("*"):
             if path.name.startswith(f"{self.layout.network}-") or f'"{self.root}/' in _text_of(path):
                 path.unlink(missing_ok=True)
+        if not any(Path(p.argv[0]).name == "containerd" for p in host.processes().values() if p.argv):
+            # Shared by all runtimes of a host; nobody may be just about to make a container in it.
+            host.remove_empty_cgroups(CGROUP_PARENT)
         if self.root.exists():
             shutil.rmtree(self.root)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def workshop(request: pytest.FixtureRequest) -> Iterator[Workshop | None]:
     everything = bool(request.config.getoption("counts")) and os.geteuid() == 0
     before = picture() if everything else None
     shop = Workshop()
+    # Told to end, a session still cleans up: the default would leave runtimes running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ[MARK_VARIABLE] = shop.mark
     yield shop
     del os.environ[MARK_VARIABLE]

@@ -139,6 +139,13 @@ def remove_cgroups(ids: Iterable[str]) -> None:
             _remove_cgroup(Path(inner))
 
 
+def remove_empty_cgroups(name: str) -> None:
+    """Remove the cgroups of this name that hold no other; the rest stays as it is."""
+    for path in [path for path in cgroups() if path.name == name]:
+        if not any(inner.is_dir() for inner in path.iterdir()):
+            _remove_cgroup(path)
+
+
 def _remove_cgroup(path: Path) -> None:
     # The kernel needs a moment to notice that the last process has gone (EBUSY until then).
     deadline = time.monotonic() + GONE_SECONDS
