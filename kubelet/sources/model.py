@@ -71,6 +71,8 @@ class Delivery:
 
 Deliver = Callable[[Delivery], None]
 Report = Callable[[Problem], None]
+Decode = Callable[[bytes, str], tuple[Pod, ...]]
+"""Bytes and location (path or URL) to pods. Raises kube.errors.InvalidObject with everything wrong."""
 
 
 def origin_of(pod: Pod) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from kube.errors import FieldError
 from kube.objects.core_v1 import Container, EphemeralContainer, Pod, PodSpec, Volume
 
+AnyContainer = Container | EphemeralContainer
 # Volume types whose own field names a secret (upstream: VisitPodSecretNames).
 _SECRET_REF_VOLUMES = ("cephfs", "cinder", "flex_volume", "rbd", "scale_io", "iscsi", "storageos")
 
@@ -37,9 +38,8 @@ def _references(spec: PodSpec) -> Iterator[tuple[str, str]]:
         yield from _volume(volume, f"spec.volumes[{index}]")
 
 
-def _containers(spec: PodSpec) -> Iterator[tuple[str, Container | EphemeralContainer]]:
-    kinds: tuple[tuple[str, tuple[Container, ...] | tuple[EphemeralContainer, ...]], ...]
-    kinds = (
+def _containers(spec: PodSpec) -> Iterator[tuple[str, AnyContainer]]:
+    kinds: tuple[tuple[str, tuple[AnyContainer, ...]], ...] = (
         ("initContainers", spec.init_containers),
         ("containers", spec.containers),
         ("ephemeralContainers", spec.ephemeral_containers),
