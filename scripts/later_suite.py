@@ -4,8 +4,7 @@ Mechanism: a private apt (its own source list, lists and archives under the cach
 proxy and credentials as the host's apt configuration has them) downloads a package of a later suite, and
 `dpkg-deb -x` unpacks it into a directory named after its exact version. Promise: the host's lists, packages
 and sources stay as they are; two runs at once do not disturb each other (a lock); a package that is already
-unpacked costs no network at all. Only the standard library is used, so the host's python3 runs this before
-there is a virtual environment.
+unpacked costs no network at all. Only the standard library is used.
 
 Usage: later_suite.py [--refresh] [PACKAGE...]     prints one line per package: NAME VERSION DIRECTORY
 """
