@@ -29,7 +29,7 @@ class DownwardFacts:
     """What fields can show beyond the Pod object: addresses (primary first), node, node allocatable."""
 
     node_name: str = ""
-    host_ips: tuple[str, ...] = ()
+    node_ips: tuple[str, ...] = ()
     pod_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] | None = None
 
@@ -38,8 +38,8 @@ def field_value(selector: ObjectFieldSelector, pod: Pod, facts: DownwardFacts) -
     """The text of a fieldRef; ContainerConfigError for a path that does not exist."""
     path = selector.field_path
     runtime: dict[str, Sequence[str]] = {
-        "status.hostIP": facts.host_ips[:1],
-        "status.hostIPs": facts.host_ips,
+        "status.hostIP": facts.node_ips[:1],
+        "status.hostIPs": facts.node_ips,
         "status.podIP": facts.pod_ips[:1],
         "status.podIPs": facts.pod_ips,
     }

@@ -42,7 +42,7 @@ class DirectorySpec:
 def set_up_directory(mounter: Mounter, spec: DirectorySpec) -> str:
     """Make the directory ready for containers and return its path. Raises OSError."""
     marker = Path(ready_marker(spec.pod_dir, spec.plugin, spec.volume))
-    mounted = bool(spec.fs_type) and is_mount_point(mounter.table(), spec.path)
+    mounted = bool(spec.fs_type) and is_mount_point(mounter.table(spec.path), spec.path)
     if marker.exists() and Path(spec.path).is_dir() and mounted == bool(spec.fs_type):
         return spec.path
     _make_directory(spec.path)
@@ -63,7 +63,7 @@ def tear_down_directory(mounter: Mounter, pod_dir: str, plugin: str, volume: str
     """Unmount and delete; idempotent. VolumeError when something else is mounted inside."""
     path = volume_dir(pod_dir, plugin, volume)
     Path(ready_marker(pod_dir, plugin, volume)).unlink(missing_ok=True)
-    inside = mounts_below(mounter.table(), path)
+    inside = mounts_below(mounter.table(path), path)
     foreign = [mount.path for mount in inside if mount.path != path]
     if foreign:
         raise VolumeError(f'cannot remove volume "{volume}": "{foreign[0]}" is still mounted inside of it')

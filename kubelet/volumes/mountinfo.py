@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_SPECIAL = re.compile(r"[ \t\n\\]")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -32,9 +33,19 @@ class MountPoint:
         return any(field.startswith("shared:") for field in self.optional)
 
 
-def parse_mountinfo(text: str) -> tuple[MountPoint, ...]:
-    """Every line, oldest first. Lines of another shape raise ValueError."""
-    return tuple(_parse_line(line) for line in text.splitlines() if line)
+def parse_mountinfo(text: str, below: str = "") -> tuple[MountPoint, ...]:
+    """Every line, oldest first, or only those that may be about paths at or below `below`.
+
+    A node with many pods has thousands of lines of which one pod needs two: the others are not parsed.
+    Lines of another shape raise ValueError.
+    """
+    needle = " " + escape_path(below.rstrip("/"))
+    return tuple(_parse_line(line) for line in text.split("\n") if needle in line)
+
+
+def escape_path(path: str) -> str:
+    """A path as the kernel writes it."""
+    return _SPECIAL.sub(lambda match: f"\\{ord(match[0]):03o}", path)
 
 
 def _parse_line(line: str) -> MountPoint:

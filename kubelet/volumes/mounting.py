@@ -38,8 +38,8 @@ class MountRequest:
 
 
 class Mounter(Protocol):
-    def table(self) -> tuple[MountPoint, ...]:
-        """Every mount this process sees, oldest first."""
+    def table(self, below: str = "") -> tuple[MountPoint, ...]:
+        """Every mount this process sees, oldest first; at least those at or below `below`."""
         ...
 
     def mount(self, request: MountRequest) -> None:
@@ -67,8 +67,8 @@ class LinuxMounter:
         self._umount2 = libc.umount2
         self._umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 
-    def table(self) -> tuple[MountPoint, ...]:
-        return parse_mountinfo(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape"))
+    def table(self, below: str = "") -> tuple[MountPoint, ...]:
+        return parse_mountinfo(Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape"), below)
 
     def mount(self, request: MountRequest) -> None:
         done = self._mount(

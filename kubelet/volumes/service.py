@@ -194,7 +194,7 @@ class PodVolumes:
 
     def _remove_pod_dir(self, uid: str) -> None:
         own = pod_dir(self._node().root_dir, uid)
-        left = mounts_below(self._mounter.table(), own)
+        left = mounts_below(self._mounter.table(own), own)
         if left:
             raise VolumeError(f'cannot remove the directory of pod "{uid}": "{left[0].path}" is mounted')
         if _volumes_of(Path(own)):
@@ -207,7 +207,7 @@ class PodVolumes:
             uids = [entry for entry in Path(top).iterdir() if entry.is_dir()]
         except FileNotFoundError:
             uids = []
-        return pods_on_disk(top, {own.name: _volumes_of(own) for own in uids}, self._mounter.table())
+        return pods_on_disk(top, {own.name: _volumes_of(own) for own in uids}, self._mounter.table(top))
 
     def _container_files(self, pod: Pod, container: AnyContainer, wishes: MountWishes) -> ContainerFiles:
         node, meta = self._node(), pod.metadata

@@ -45,7 +45,9 @@ def prepare_subpath(mounter: Mounter, pod_dir: str, container: str, wanted: SubP
 def clean_subpaths(mounter: Mounter, pod_dir: str, volume: str | None = None) -> None:
     """Undo every bind of one volume (or of all) of a pod; idempotent. Raises OSError, VolumeError."""
     top = f"{pod_dir}/{SUBPATHS}" + (f"/{volume}" if volume is not None else "")
-    for mount in mounts_below(mounter.table(), top):
+    if not os.path.lexists(top):
+        return
+    for mount in mounts_below(mounter.table(top), top):
         mounter.unmount(mount.path)
     remove_tree(top)
 
@@ -116,7 +118,7 @@ def _bind(mounter: Mounter, pod_dir: str, container: str, wanted: SubPath) -> st
 
 
 def _is_bound(mounter: Mounter, target: str) -> bool:
-    return any(mount.path == target for mount in mounter.table())
+    return any(mount.path == target for mount in mounter.table(target))
 
 
 def _make_target(target: str, *, is_directory: bool) -> None:
