@@ -9,20 +9,18 @@ failure here (upstream throws such a result away). Source: kubernetes pkg/probe/
 from __future__ import annotations
 
 import asyncio
-import ssl
 from http import HTTPStatus
 
 import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from probes.http_client import as_written, open_session, request_headers, url_of
 from probes.outcome import MAX_OUTPUT_BYTES, Outcome, failure, success, warning
 from probes.spec import HttpCheck
 from probes.tcp import dial_error, join_host_port
 
-USER_AGENT = "kube-probe/1.36"
 MAX_REDIRECTS = 10
-MAX_HEADER_BYTES = 64 << 10
 _FOLLOWED = frozenset((301, 302, 303, 307, 308))
 
 
@@ -53,58 +51,25 @@ class HttpProbe:
 
     async def _follow(self, url: URL, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
         """The last response of a chain that stays on the first host."""
-        session = self._session or self._open()
+        if self._session is None:
+            self._session = open_session()
         origin = url.host
         for _ in range(MAX_REDIRECTS):
-            response = await session.get(url, headers=headers, allow_redirects=False)
+            response = await self._session.get(url, headers=headers, allow_redirects=False)
             location = response.headers.get("Location")
             if response.status not in _FOLLOWED or not location:
                 return response
-            following = url.join(URL(location))
+            following = url.join(as_written(location))
             if following.host != origin:
                 return response
             response.close()
             url = following
         raise ValueError(f"stopped after {MAX_REDIRECTS} redirects")
 
-    def _open(self) -> aiohttp.ClientSession:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
-        connector = aiohttp.TCPConnector(force_close=True, ssl=tls, limit=0, use_dns_cache=False)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
-            timeout=aiohttp.ClientTimeout(total=None),
-            read_bufsize=MAX_OUTPUT_BYTES,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-        )
-        return self._session
-
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-def url_of(target: HttpCheck) -> URL:
-    """The path may carry a query; it is taken as written apart from escaping what a URL cannot hold."""
-    path = target.path if target.path.startswith("/") else f"/{target.path}"
-    return URL(f"{target.scheme}://{join_host_port(target.host, target.port)}{path}")
-
-
-def request_headers(target: HttpCheck) -> CIMultiDict[str]:
-    """The user's headers and our defaults; an empty Accept or User-Agent means: send none."""
-    headers = CIMultiDict(target.headers)
-    for name, default in (("User-Agent", USER_AGENT), ("Accept", "*/*")):
-        if name not in headers:
-            headers[name] = default
-        elif not headers[name]:
-            del headers[name]
-    return headers
 
 
 async def _read_capped(content: aiohttp.StreamReader) -> str:
