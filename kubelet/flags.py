@@ -36,6 +36,7 @@ class Flags:
     cert_dir: str = "/var/lib/kubelet/pki"
     root_dir: str = "/var/lib/kubelet"
     local_socket: str = ""
+    relist_period: float = 300.0  # kubelet 1.36: eventedPLEGRelistPeriod
     cloud_provider: str = ""
     cloud_config: str = ""
     node_labels: Mapping[str, str] = field(default_factory=dict)

@@ -100,16 +100,18 @@ _PROCESS = _process(
     cert-dir string inert | Directory of the TLS certificates.
     root-dir string | Directory of the agent's files (pods, volumes, checkpoints).
     local-socket string | Socket of the read-only view of pods; default kubelet.sock in --root-dir.
+    relist-period duration | How often everything is compared with the runtime although no event came.
     cloud-provider string inert | "external" when a cloud controller initialises the node, else empty.
     cloud-config string deprecated inert | Configuration of a built-in cloud provider; there is none any more.
     node-labels map inert | Labels the node registers with.
     image-credential-provider-config string inert | Configuration of the credential plugins for image pulls.
     image-credential-provider-bin-dir string inert | Directory of the credential plugins.
-    pod-infra-container-image string deprecated inert | Sandbox image; the runtime's own configuration
-    decides. runtime-cgroups string inert | Cgroup the container runtime runs in. lock-file string | File to
-    lock so that only one agent runs on it. exit-on-lock-contention bool | End when somebody else waits for
-    --lock-file. minimum-container-ttl-duration duration deprecated | Age of a dead container before it is
-    collected. maximum-dead-containers-per-container int deprecated | Dead instances to keep per container.
+    pod-infra-container-image string deprecated inert | Sandbox image; the runtime decides.
+    runtime-cgroups string inert | Cgroup the container runtime runs in.
+    lock-file string | File to lock so that only one agent runs on it.
+    exit-on-lock-contention bool | End when somebody else waits for --lock-file.
+    minimum-container-ttl-duration duration deprecated | Age of a dead container before it is collected.
+    maximum-dead-containers-per-container int deprecated | Dead instances to keep per container.
     maximum-dead-containers int deprecated | Dead containers to keep in all, -1 for no limit.
     register-schedulable bool deprecated inert | Register the node as schedulable.
     keep-terminated-pod-volumes bool deprecated inert | Keep volumes of ended pods mounted.
