@@ -1,9 +1,9 @@
 """A client of the runtime's streaming server: one exec or attach session over WebSocket.
 
 Mechanism: Kubernetes' channel protocols v5 and v4: every binary message begins with a channel number (0
-stdin, 1 stdout, 2 stderr, 3 the final Status as JSON, 4 terminal size). Only v5 can close a channel: with a v4
-server the end of `stdin` cannot be told, and a command that waits for it waits on. The session lasts until the
-runtime has sent the Status or closed the connection.
+stdin, 1 stdout, 2 stderr, 3 the final Status as JSON, 4 terminal size). Only v5 can close a channel: a v4
+server (containerd up to 2.1) cannot be told the end of `stdin`, and a command that waits for it waits on. The
+session lasts until the runtime has sent the Status or closed the connection.
 """
 
 from __future__ import annotations
