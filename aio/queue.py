@@ -76,7 +76,7 @@ class KeyedQueue(Generic[K]):
             except asyncio.CancelledError:
                 if reader.done() and not reader.cancelled():
                     self._wake_one()  # the wake-up was ours: somebody else must have it
-                else:
+                elif reader in self._readers:  # else a wake-up already passed over it
                     self._readers.remove(reader)
                 raise
         key = self._order.popleft()

@@ -98,6 +98,19 @@ def test_cancelled_reader_passes_its_wake_up_on() -> None:
     scenario(body)
 
 
+def test_reader_cancelled_just_before_an_add_does_not_take_the_key() -> None:
+    async def body(queue: KeyedQueue[str], _clock: VirtualClock) -> None:
+        first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        first.cancel()
+        queue.add("a")
+        assert await second == "a"
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    scenario(body)
+
+
 def test_closing_ends_readers_and_drops_delays() -> None:
     async def body(queue: KeyedQueue[str], clock: VirtualClock) -> None:
         readers = [asyncio.create_task(queue.get()) for _ in range(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -124,6 +125,21 @@ def test_leaked_task_fails_the_scenario_by_name() -> None:
 
     with pytest.raises(virtual.LeakedTasks, match="forgotten"):
         virtual.run(scenario)
+
+
+def test_hung_thread_does_not_stop_virtual_time() -> None:
+    gate = threading.Event()
+
+    async def scenario(clock: VirtualClock) -> None:
+        with pytest.raises(TimeoutError):
+            await Executors().run("mount", gate.wait, 20.0, timeout=120.0)
+        for _ in range(100):
+            await clock.sleep(60)
+
+    real = time.monotonic()
+    virtual.run(scenario, patience=0.05)
+    gate.set()
+    assert time.monotonic() - real < 1
 
 
 def test_virtual_time_waits_for_a_thread_that_works() -> None:
