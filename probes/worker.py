@@ -205,7 +205,8 @@ class Prober:
         probe.last = outcome
         changed = after.result != before.result
         is_first = after.is_settled and not before.is_settled
-        log.v(4).info("Probed", key=probe.key, verdict=outcome.verdict, message=outcome.message)
+        uid, container, kind = probe.key
+        log.v(4).info("Probed", podUID=uid, container=container, probe=kind, verdict=outcome.verdict)
         if not (changed or is_first or outcome.verdict is not Verdict.SUCCESS):
             return
         result = ProbeResult(
