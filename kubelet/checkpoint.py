@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     pod: Pod | None = None
     origin: str = ""  # where the pod came from: a file's path, a URL, "api"
     stage: int = 0
+    wanted: bool = True
     start_time: float = 0.0
     stop: StopRequest | None = None
     rejected: Waiting | None = None
@@ -79,6 +81,7 @@ def keep(state: PodState, status: Mapping[str, Any], origin: str) -> Kept:
         pod=state.pod,
         origin=origin,
         stage=int(state.stage),
+        wanted=state.wanted,
         start_time=state.start_time,
         stop=state.stop,
         rejected=state.rejected,
@@ -108,6 +111,7 @@ def restore(kept: Kept) -> PodState:
         uid=kept.uid,
         pod=kept.pod,
         stage=Stage(kept.stage),
+        wanted=kept.wanted,
         start_time=kept.start_time,
         stop=kept.stop,
         rejected=kept.rejected,
@@ -137,12 +141,23 @@ class CheckpointFiles:
 
     directory: Path
     _last: dict[str, bytes] = field(default_factory=dict)
+    _versions: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def write(self, kept: Kept, *, sync: bool) -> None:
-        """Replace the file of the pod; `sync` makes it survive a power cut. Raises OSError."""
+    def write(self, kept: Kept, version: int, *, sync: bool) -> None:
+        """Replace the file of the pod; `sync` makes it survive a power cut. Raises OSError.
+
+        Writes may overtake each other on their way here: one older than the file is dropped.
+        """
         data = _encoder.encode(kept)
-        if self._last.get(kept.uid) == data and not sync:
-            return
+        with self._lock:
+            if version < self._versions.get(kept.uid, 0):
+                return
+            self._versions[kept.uid] = version
+            if self._last.get(kept.uid) != data or sync:
+                self._replace(kept, data, sync=sync)
+
+    def _replace(self, kept: Kept, data: bytes, *, sync: bool) -> None:
         path = self._path(kept.uid)
         temporary = path.with_suffix(".tmp")
         with open(temporary, "wb") as file:
@@ -155,9 +170,11 @@ class CheckpointFiles:
             self._sync_directory()
         self._last[kept.uid] = data
 
-    def remove(self, uid: str) -> None:
-        self._last.pop(uid, None)
-        self._path(uid).unlink(missing_ok=True)
+    def remove(self, uid: str, version: int) -> None:
+        with self._lock:
+            self._versions[uid] = version
+            self._last.pop(uid, None)
+            self._path(uid).unlink(missing_ok=True)
 
     def read_all(self) -> list[Kept]:
         """Every checkpoint there is. Creates the directory when it is missing."""

@@ -19,7 +19,7 @@ from kubelet.absorb import absorb
 from kubelet.actions import Action, Look, Why
 from kubelet.draft import Draft, Emit, Policy
 from kubelet.finish import finish_cancelled, finish_done, finish_failed
-from kubelet.model import Instant, MustStop, PodState, Stage, StopRequest
+from kubelet.model import Instant, Key, MustStop, PodState, Stage, StopRequest
 from kubelet.plan import Verdict, plan_sync
 from kubelet.plan_stop import StopVerdict, plan_release, plan_stop
 
@@ -180,6 +180,8 @@ def _runtime_changed(draft: Draft, event: h.RuntimeChanged) -> None:
     """Look again, unless what was reported is known already."""
     observed = draft.state.observed
     if event.container_id and event.exited:
+        if any(Key(kind, event.container_id) in draft.state.in_flight for kind in _ENDING):
+            return  # the action that ends it will tell
         if observed is not None:
             seen = observed.by_id(event.container_id)
             if seen is not None and seen.finished_at:
@@ -188,8 +190,12 @@ def _runtime_changed(draft: Draft, event: h.RuntimeChanged) -> None:
     draft.set(look_wanted=True)
 
 
+_ENDING = ("StopContainer", "StopSandbox", "RemoveSandbox", "RemoveContainer")
+
+
 def _runtime_returned(draft: Draft, _event: h.RuntimeReturned) -> None:
-    draft.set(look_wanted=True, retry={})
+    """What failed for want of a runtime may be tried again at once."""
+    draft.set(retry={})
 
 
 def _network_changed(draft: Draft, event: h.NetworkChanged) -> None:

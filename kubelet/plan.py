@@ -274,7 +274,9 @@ def keep_sidecar(draft: Draft, container: Container, sandbox: ObservedSandbox) -
 def is_started(state: PodState, container: Container, seen: ObservedContainer) -> bool:
     """Running, postStart done, startup probe passed (Kubernetes' `started`)."""
     memory = state.memory(container.name)
-    if seen.phase is not Phase.RUNNING or memory.post_start_id != seen.id:
+    if seen.phase is not Phase.RUNNING:
+        return False
+    if has_post_start(container) and memory.post_start_id != seen.id:
         return False
     return container.startup_probe is None or memory.started_id == seen.id
 

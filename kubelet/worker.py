@@ -81,6 +81,7 @@ class PodWorker:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._wake_at: float | None = None
         self._durable: asyncio.Future[None] | None = None
+        self.is_leaving = not state.wanted  # a removal was handed over: there is no way back
 
     @property
     def uid(self) -> str:
@@ -94,6 +95,8 @@ class PodWorker:
 
     def want(self, desired: Desired) -> None:
         """Hand over the newest word of the sources."""
+        if isinstance(desired, h.DesiredRemoved):
+            self.is_leaving = True
         self._mailbox.post_desired(desired)
 
     def post(self, event: h.Happened) -> None:

@@ -1,0 +1,112 @@
+"""The agent, wired up: adapters, then what decides, then a list of named loops.
+
+This is the one file that knows everybody. What is stopped first is listed first in STAGES:
+sources and servers, then the workers, then what writes down what they did, then the runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from aio.clock import SystemClock
+from aio.executors import Executors
+from aio.supervise import Ending, Stage, Supervisor
+from cri.event_sources import make_event_source
+from cri.events import ENDINGS
+from cri.wire import Runtime
+from kubelet import events, marks
+from kubelet.admission import Room
+from kubelet.checkpoint import DIRECTORY, CheckpointFiles
+from kubelet.configuration import KubeletConfiguration
+from kubelet.configuration.codec import encode
+from kubelet.desired import DesiredPods
+from kubelet.draft import Emit, Policy
+from kubelet.execute import ActionExecutor
+from kubelet.files import LogFiles
+from kubelet.flags import Flags
+from kubelet.gc_run import GarbageCollector, GcPaths
+from kubelet.hooks import HookRunner
+from kubelet.http_fetch import get_status
+from kubelet.images.model import PullLimits
+from kubelet.images.puller import ImagePuller
+from kubelet.logrotate import LogRotator, RotationPolicy
+from kubelet.messages import TerminationMessages
+from kubelet.node.facts import read_node
+from kubelet.observe import Observer
+from kubelet.podspec.env import NoObjects
+from kubelet.record import PodRecord
+from kubelet.runtime_loops import RuntimeLoops
+from kubelet.server.healthz import healthz_routes
+from kubelet.server.http import Router
+from kubelet.server.plain import serve_tcp, serve_unix
+from kubelet.server.view import view_routes
+from kubelet.source_set import make_sources, source_names
+from kubelet.sources.merge import expecting
+from kubelet.status.inputs import NodeFacts as StatusNode
+from kubelet.view import PodView
+from kubelet.volumes.empty_dir import EmptyDirPlugin
+from kubelet.volumes.host_path import HostPathPlugin
+from kubelet.volumes.mounting import LinuxMounter
+from kubelet.volumes.projected import ComputedVolumes, DownwardApiPlugin, ProjectedPlugin
+from kubelet.volumes.service import PodVolumes
+from kubelet.worker import WorkerParts
+from kubelet.workers import Workers
+from probes.worker import Prober
+
+STAGES = (Stage("sources", 2.0), Stage("workers", 5.0), Stage("records", 3.0), Stage("runtime", 2.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the agent was asked to be."""
+
+    flags: Flags
+    config: KubeletConfiguration
+
+
+async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -> Ending:
+    """Run until `stop` is set or a loop ends. Raises OSError when a socket cannot be had."""
+    flags, config = settings.flags, settings.config
+    clock, executors = SystemClock(), Executors()
+    facts = read_node(flags, config)
+    sink = events.RingEvents(clock)
+    node_ref = events.node_ref(facts.node_name)
+    mounter = LinuxMounter()
+
+    # Adapters.
+    computed = ComputedVolumes(mounter, lambda: facts)
+    plugins = (
+        EmptyDirPlugin(mounter, lambda: facts),
+        HostPathPlugin(),
+        DownwardApiPlugin(computed),
+        ProjectedPlugin(computed),
+    )
+    volumes = PodVolumes(plugins, mounter, executors, lambda: facts)
+    observer = Observer(runtime.runtime, clock, TerminationMessages(executors).read)
+    limits = PullLimits(
+        parallel=1 if config.serialize_image_pulls else config.max_parallel_image_pulls,
+        per_second=config.registry_pull_qps,
+        burst=config.registry_burst,
+    )
+    images = ImagePuller(runtime.images, clock, sink, limits)
+    checkpoints = CheckpointFiles(Path(facts.root_dir) / DIRECTORY)
+
+    # What is written down, and what decides. The prober tells the workers through the record.
+    status_node = StatusNode(facts.node_ips, runtime.version.runtime_name)
+    record = PodRecord(clock, executors, checkpoints, sink, lambda: status_node)
+    executor = ActionExecutor(
+        runtime.runtime, observer, images, volumes, LogFiles(lambda: facts),
+        HookRunner(runtime.runtime.exec_sync, get_status, clock, record.hook_fell_back),
+        NoObjects(), lambda: facts, clock, executors, record.forget,
+    )  # fmt: skip
+    policy = Policy(config.crash_loop_back_off.max_container_restart_period or 300.0)
+    parts = WorkerParts(clock, executor, record, policy, marks.from_environment(os.environ))
+    room = Room(facts.allocatable, tuple(config.allowed_unsafe_sysctls))
+    workers = Workers(parts, observer, record, room)
+    record.bind(workers, Prober(clock, runtime.runtime.exec_sync, record.take_probe))
+    source = make_event_source(runtime, clock, ENDINGS)
+    loops = RuntimeLoops(runtime.runtime, source, workers, clock, flags.relist_period)
+    desired = DesiredPods(workers, sink, clock, expecting(source_names(config)))

@@ -1,0 +1,384 @@
+"""Carrying out what the pod core ordered: one method per kind of action.
+
+Nothing is decided here. An action asks the runtime, the volumes, the images or the hooks, and its
+answer goes back as a `Result`; whatever it raises becomes a `Failure` that the core knows how to
+take. Calls that bring things up share a bounded number of places, so that a burst of pods goes at
+the rate the runtime is fastest at instead of all at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aio import log as aio_log
+from aio.clock import Clock
+from aio.errors import Rejected, Retry
+from aio.executors import Executors
+from cri.errors import CriError, NameReserved, NotFound
+from cri.service import RuntimeService
+from kube.objects.core_v1 import Container, LifecycleHandler, Pod
+from kubelet import actions as a
+from kubelet import events
+from kubelet import happened as h
+from kubelet.files import LogFiles
+from kubelet.images.model import ImageRequest, ImageResult, ImageSource
+from kubelet.model import ObservedContainer, PodState
+from kubelet.observe import Observer
+from kubelet.podspec.container_config import container_config
+from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
+from kubelet.podspec.downward import DownwardFacts
+from kubelet.podspec.env import ObjectLookup, container_env
+from kubelet.podspec.names import ContainerFacts, PodIdentity
+from kubelet.podspec.sandbox_config import sandbox_config
+from kubelet.volumes.service import MountWishes, PodVolumes
+
+log = aio_log.get(__name__)
+
+# How long a name may stay reserved by a call that was given up, before it is taken for lost.
+RESERVED_PATIENCE_SECONDS = 3.0
+RESERVED_RETRY_SECONDS = 0.05
+
+
+class Hooks(Protocol):
+    """Runs lifecycle hooks; raises `Retry` or `Rejected` with the message users see."""
+
+    async def run(self, handler: LifecycleHandler, pod: Pod, container_id: str, host: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many calls of a kind run at once; the best numbers are in bench/RESULTS.md."""
+
+    bring_up: int = 4
+    stop: int = 16
+
+
+@dataclass(slots=True)
+class ActionExecutor:
+    """Implements `kubelet.worker.Executor` on the real world."""
+
+    runtime: RuntimeService
+    observer: Observer
+    images: ImageSource
+    volumes: PodVolumes
+    logs: LogFiles
+    hooks: Hooks
+    lookup: ObjectLookup
+    node: Callable[[], NodeFacts]
+    clock: Clock
+    executors: Executors
+    forget: Callable[[str], Awaitable[None]]  # removes the checkpoint
+    limits: Limits = field(default_factory=Limits)
+    _users: dict[str, ImageUser] = field(default_factory=dict)  # image id -> its user
+    _bring_up: asyncio.Semaphore = field(init=False)
+    _stopping: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bring_up = asyncio.Semaphore(self.limits.bring_up)
+        self._stopping = asyncio.Semaphore(self.limits.stop)
+
+    async def execute(self, state: PodState, action: a.Action) -> h.Result:
+        """Carry out one action. Raises what `failure_of` takes."""
+        return await _METHODS[type(action)](self, state, action)
+
+    def failure_of(self, error: Exception) -> h.Failure:
+        """What the core is told of an exception."""
+        if isinstance(error, _ImageRefused):
+            result = error.result
+            after = result.retry_after_seconds
+            return h.Failure(result.message, result.reason, float("inf") if after is None else after)
+        if isinstance(error, Retry):
+            return h.Failure(error.message, error.reason, error.after_seconds)
+        if isinstance(error, Rejected):
+            return h.Failure(error.message, error.reason, 2.0)
+        if isinstance(error, NameReserved):
+            return h.Failure(error.message, name_taken=True)
+        if isinstance(error, CriError):
+            return h.Failure(_rpc_text(error), image_gone=_is_image_gone(error))
+        if isinstance(error, OSError):
+            return h.Failure(str(error))
+        log.error("Action failed in a way nobody foresaw", err=error, trace=_trace(error))
+        return h.Failure(f"{type(error).__name__}: {error}", retry_after=10.0)
+
+    # Looking
+
+    async def look(self, state: PodState, action: a.Look) -> h.Result:
+        return h.Result(observed=await self.observer.look(state.uid, state.observed, action.expect_exits))
+
+    # Sandbox
+
+    async def run_sandbox(self, state: PodState, action: a.RunSandbox) -> h.Result:
+        pod = _pod(state)
+        context = SandboxContext(self.node(), extra_groups=self._groups(state.uid))
+        config = sandbox_config(pod, action.attempt, context)
+        async with self._bring_up:
+
+            async def run() -> str:
+                return await self.runtime.run_pod_sandbox(config, "")
+
+            sandbox_id = await self._despite_reservation(run, self._drop_sandbox)
+            sandbox = await self.observer.sandbox(sandbox_id)
+        if sandbox is None:
+            raise Retry(f'sandbox "{sandbox_id}" vanished while it was made')
+        return h.Result(sandbox=sandbox)
+
+    async def _drop_sandbox(self, sandbox_id: str) -> None:
+        await self.runtime.stop_pod_sandbox(sandbox_id)
+        await self.runtime.remove_pod_sandbox(sandbox_id)
+
+    async def stop_sandbox(self, _state: PodState, action: a.StopSandbox) -> h.Result:
+        async with self._stopping:
+            await self.runtime.stop_pod_sandbox(action.sandbox_id)
+        return h.Result()
+
+    async def remove_sandbox(self, state: PodState, action: a.RemoveSandbox) -> h.Result:
+        async with self._stopping:
+            await self.runtime.remove_pod_sandbox(action.sandbox_id)
+        seen = state.observed.containers if state.observed is not None else ()
+        await self._forget_logs(state, [one for one in seen if one.sandbox_id == action.sandbox_id])
+        return h.Result()
+
+    # Volumes and directories
+
+    async def prepare_volumes(self, state: PodState, _action: a.PrepareVolumes) -> h.Result:
+        pod = _pod(state)
+        await self.volumes.mount_all(pod)
+        return h.Result()
+
+    async def release_volumes(self, state: PodState, _action: a.ReleaseVolumes) -> h.Result:
+        await self.volumes.unmount_all(state.uid)
+        return h.Result()
+
+    async def forget_pod(self, state: PodState, _action: a.ForgetPod) -> h.Result:
+        self.images.forget_pod(state.uid)
+        await self.volumes.remove_pod_dir(state.uid)
+        identity = _identity(state)
+        if identity is not None:
+            await self.executors.run("log", self.logs.forget_pod, identity, key=state.uid)
+        await self.forget(state.uid)
+        return h.Result()
+
+    # Containers
+
+    async def ensure_image(self, state: PodState, action: a.EnsureImage) -> h.Result:
+        pod = _pod(state)
+        container = _container(pod, action.container)
+        meta = pod.metadata
+        group = "containers" if container in pod.spec.containers else "initContainers"
+        about = events.container_ref(
+            events.pod_ref(meta.namespace, meta.name, meta.uid), container.name, group=group
+        )
+        policy = container.image_pull_policy or "IfNotPresent"
+        request = ImageRequest(about, container.image or "", policy)
+        fresh = bool(state.memory(action.container).failure)
+        result = await self.images.ensure(request, fresh=fresh)
+        if not result.is_ready:
+            raise _ImageRefused(result)
+        self._users[result.image_id] = ImageUser(result.uid, result.username)
+        return h.Result(image_id=result.image_id)
+
+    async def create_container(self, state: PodState, action: a.CreateContainer) -> h.Result:
+        pod = _pod(state)
+        container = _container(pod, action.container)
+        node = self.node()
+        facts = DownwardFacts(node.node_name, node.node_ips, _pod_ips(state, node), node.allocatable)
+        envs = container_env(pod, container, facts, self.lookup)
+        wishes = MountWishes(action.restart_count, _pod_ips(state, node), envs)
+        mounts = await self.volumes.container_mounts(pod, container, wishes)
+        context = ContainerContext(
+            node=node,
+            image_ref=action.image_id,
+            image_user=self._users.get(action.image_id, ImageUser()),
+            envs=tuple(envs.items()),
+            mounts=mounts,
+            extra_groups=self._groups(state.uid),
+            static_pod=True,
+        )
+        config = container_config(pod, container, action.restart_count, context)
+        box = sandbox_config(pod, _attempt(state, action.sandbox_id), SandboxContext(node))
+
+        async def create() -> str:
+            return await self.runtime.create_container(action.sandbox_id, config, box)
+
+        async with self._bring_up:
+            container_id = await self._despite_reservation(create, self.runtime.remove_container)
+        return h.Result(container=await self._seen(container_id, action.sandbox_id))
+
+    async def start_container(self, state: PodState, action: a.StartContainer) -> h.Result:
+        async with self._bring_up:
+            await self.runtime.start_container(action.container_id)
+        seen = await self._seen(action.container_id, _sandbox_of(state, action.container_id))
+        identity = _identity(state)
+        if identity is not None and seen.log_path:
+            await self.executors.run("log", self.logs.link, identity, seen, key=state.uid)
+        return h.Result(container=seen)
+
+    async def stop_container(self, state: PodState, action: a.StopContainer) -> h.Result:
+        # The runtime waits out the grace period inside this call, so it takes no place of its own.
+        try:
+            await self.runtime.stop_container(action.container_id, max(1, round(action.grace_seconds)))
+        except NotFound:
+            return h.Result()
+        sandbox_id = _sandbox_of(state, action.container_id)
+        return h.Result(container=await self.observer.container(action.container_id, sandbox_id))
+
+    async def remove_container(self, state: PodState, action: a.RemoveContainer) -> h.Result:
+        await self.runtime.remove_container(action.container_id)
+        seen = state.observed.by_id(action.container_id) if state.observed is not None else None
+        await self._forget_logs(state, [seen] if seen is not None else [])
+        return h.Result()
+
+    async def run_post_start(self, state: PodState, action: a.RunPostStart) -> h.Result:
+        pod = _pod(state)
+        lifecycle = _container(pod, action.container).lifecycle
+        if lifecycle is not None and lifecycle.post_start is not None:
+            await self.hooks.run(lifecycle.post_start, pod, action.container_id, _host(state, self.node()))
+        return h.Result()
+
+    async def run_pre_stop(self, state: PodState, action: a.RunPreStop) -> h.Result:
+        handler = _pre_stop(state, action)
+        if handler is None:
+            return h.Result()
+        pod = state.pod if state.pod is not None else Pod()
+        host = _host(state, self.node())
+        try:
+            async with asyncio.timeout(action.budget_seconds):
+                await self.hooks.run(handler, pod, action.container_id, host)
+        except TimeoutError:
+            raise Retry(f"hook did not end within {action.budget_seconds:.0f}s of grace") from None
+        return h.Result()
+
+    # What several share
+
+    async def _seen(self, container_id: str, sandbox_id: str) -> ObservedContainer:
+        seen = await self.observer.container(container_id, sandbox_id)
+        if seen is None:
+            raise Retry(f'container "{container_id}" vanished')
+        return seen
+
+    async def _despite_reservation(
+        self, make: Callable[[], Awaitable[str]], drop: Callable[[str], Awaitable[None]]
+    ) -> str:
+        """Call `make`; while an attempt that was given up holds the name, remove what it left."""
+        give_up_at = self.clock.monotonic() + RESERVED_PATIENCE_SECONDS
+        while True:
+            try:
+                return await make()
+            except NameReserved as taken:
+                if self.clock.monotonic() >= give_up_at:
+                    raise
+                log.info("Name is still reserved, removing what holds it", owner=taken.owner_id)
+                try:
+                    await drop(taken.owner_id)
+                except CriError as error:
+                    log.v(2).info("Could not remove it yet", owner=taken.owner_id, reason=error.message)
+                await self.clock.sleep(RESERVED_RETRY_SECONDS)
+
+    async def _forget_logs(self, state: PodState, gone: list[ObservedContainer]) -> None:
+        identity = _identity(state)
+        if identity is not None and gone:
+            await self.executors.run("log", self.logs.forget_containers, identity, gone, key=state.uid)
+
+    def _groups(self, uid: str) -> tuple[int, ...]:
+        """Supplemental groups that the pod's volumes ask for."""
+        mounted = self.volumes.mounted(uid) or {}
+        return tuple(sorted({volume.gid for volume in mounted.values() if volume.gid is not None}))
+
+
+class _ImageRefused(Exception):
+    """The image service gave a reason instead of an image."""
+
+    def __init__(self, result: ImageResult) -> None:
+        super().__init__(result.message)
+        self.result = result
+
+
+def _pod(state: PodState) -> Pod:
+    if state.pod is None:
+        raise Rejected(f"cannot act for pod {state.uid}: because its definition is gone")
+    return state.pod
+
+
+def _container(pod: Pod, name: str) -> Container:
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        if container.name == name:
+            return container
+    raise Rejected(f'cannot find container "{name}": because the definition has none of that name')
+
+
+def _identity(state: PodState) -> PodIdentity | None:
+    if state.pod is None:
+        return None
+    meta = state.pod.metadata
+    return PodIdentity(meta.name, meta.namespace, state.uid)
+
+
+def _pod_ips(state: PodState, node: NodeFacts) -> tuple[str, ...]:
+    if state.pod is not None and state.pod.spec.host_network:
+        return node.node_ips
+    return state.ips
+
+
+def _host(state: PodState, node: NodeFacts) -> str:
+    """Where hooks reach the pod."""
+    return next(iter(_pod_ips(state, node)), "")
+
+
+def _attempt(state: PodState, sandbox_id: str) -> int:
+    boxes = state.observed.sandboxes if state.observed is not None else ()
+    return next((box.attempt for box in boxes if box.id == sandbox_id), 0)
+
+
+def _sandbox_of(state: PodState, container_id: str) -> str:
+    seen = state.observed.by_id(container_id) if state.observed is not None else None
+    return seen.sandbox_id if seen is not None else ""
+
+
+def _pre_stop(state: PodState, action: a.RunPreStop) -> LifecycleHandler | None:
+    """From the definition, or from what the container itself carries when that is gone."""
+    if state.pod is not None:
+        lifecycle = _container(state.pod, action.container).lifecycle
+        return lifecycle.pre_stop if lifecycle is not None else None
+    seen = state.observed.by_id(action.container_id) if state.observed is not None else None
+    if seen is None or not seen.pre_stop:
+        return None
+    return ContainerFacts(PodIdentity("", "", ""), seen.name, pre_stop_json=seen.pre_stop).pre_stop()
+
+
+def _is_image_gone(error: CriError) -> bool:
+    return error.call == "CreateContainer" and "image" in error.message and "not found" in error.message
+
+
+def _rpc_text(error: CriError) -> str:
+    """As gRPC errors read in upstream's events."""
+    return f"rpc error: code = {_go_code(error.code)} desc = {error.message}"
+
+
+def _go_code(code: str) -> str:
+    return "".join(part.capitalize() for part in code.split("_"))
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+_METHODS: Mapping[type[a.Action], Callable[[ActionExecutor, PodState, Any], Awaitable[h.Result]]] = {
+    a.Look: ActionExecutor.look,
+    a.RunSandbox: ActionExecutor.run_sandbox,
+    a.StopSandbox: ActionExecutor.stop_sandbox,
+    a.RemoveSandbox: ActionExecutor.remove_sandbox,
+    a.PrepareVolumes: ActionExecutor.prepare_volumes,
+    a.ReleaseVolumes: ActionExecutor.release_volumes,
+    a.ForgetPod: ActionExecutor.forget_pod,
+    a.EnsureImage: ActionExecutor.ensure_image,
+    a.CreateContainer: ActionExecutor.create_container,
+    a.StartContainer: ActionExecutor.start_container,
+    a.StopContainer: ActionExecutor.stop_container,
+    a.RemoveContainer: ActionExecutor.remove_container,
+    a.RunPostStart: ActionExecutor.run_post_start,
+    a.RunPreStop: ActionExecutor.run_pre_stop,
+}

@@ -1,0 +1,231 @@
+"""What is written down about pods: checkpoints, statuses, Kubernetes Events, wanted probes.
+
+Workers report every change; here it is sorted by urgency. A stop reaches the disk before anything
+follows from it. Statuses and ordinary checkpoints are gathered for a moment and written together,
+newest wins, so that a pod that moves ten times in 50 ms costs one status and one file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aio import log as aio_log
+from aio.clock import Clock
+from aio.executors import Executors
+from kube.objects.core_v1 import Pod
+from kubelet import events
+from kubelet import happened as h
+from kubelet.checkpoint import CheckpointFiles, keep
+from kubelet.draft import Emit
+from kubelet.model import PodState, Stage
+from kubelet.probing import READINESS, wanted_probes
+from kubelet.status.assemble import pod_status
+from kubelet.status.inputs import NodeFacts, inputs_from_state
+from kubelet.worker import PodWorker
+from probes.outcome import Verdict
+from probes.target import ProbeResult
+from probes.worker import Prober
+
+log = aio_log.get(__name__)
+
+STATUS_PAUSE_SECONDS = 0.01
+CHECKPOINT_PAUSE_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class PodRecord:
+    """Implements `kubelet.workers.Record`."""
+
+    clock: Clock
+    executors: Executors
+    files: CheckpointFiles
+    sink: events.EventSink
+    node: Callable[[], NodeFacts]
+    prober: Prober | None = None
+    published: Callable[[PodWorker], None] | None = None  # a status changed
+    _version: int = 0
+    _status_due: dict[str, PodWorker] = field(default_factory=dict)
+    _checkpoint_due: dict[str, PodWorker] = field(default_factory=dict)
+    _status_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _checkpoint_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _urgent: set[asyncio.Task[None]] = field(default_factory=set)
+
+    # From the workers
+
+    def changed(self, worker: PodWorker, before: PodState) -> asyncio.Future[None] | None:
+        state = worker.state
+        is_new = state is before
+        if is_new or _shows(state) != _shows(before):
+            self._reconcile_probes(worker)
+            self._status_due[worker.uid] = worker
+            self._status_wanted.set()
+        if is_new or _is_worth_keeping(state, before):
+            self._keep_soon(worker)
+        if not is_new and (state.stop is not before.stop or state.wanted != before.wanted):
+            return self._keep_now(worker)
+        return None
+
+    def emit(self, worker: PodWorker, emit: Emit) -> None:
+        self.sink.record(event_of(worker, emit))
+
+    def forgotten(self, worker: PodWorker) -> None:
+        self._status_due.pop(worker.uid, None)
+        self._checkpoint_due.pop(worker.uid, None)
+        if self.prober is not None:
+            self.prober.reconcile(worker.uid, {})
+
+    async def forget(self, uid: str) -> None:
+        """Remove the pod's checkpoint."""
+        self._version += 1
+        await self.executors.run("fsync", self.files.remove, uid, self._version)
+
+    # Probes
+
+    def _reconcile_probes(self, worker: PodWorker) -> None:
+        if self.prober is not None:
+            node_ip = next(iter(self.node().ips), "")
+            self.prober.reconcile(worker.uid, wanted_probes(worker.state, node_ip))
+
+    def take_probe(self, worker: PodWorker | None, result: ProbeResult) -> None:
+        """A probe's outcome: an event for every failure, word to the worker for every change."""
+        if worker is None:
+            return
+        if result.message:
+            is_warning = result.outcome.verdict is Verdict.WARNING
+            reason = "ProbeWarning" if is_warning else "Unhealthy"
+            self.emit(worker, Emit(reason, result.message, warning=True, container=result.key.container))
+        if not (result.changed or result.is_first) or result.healthy is None:
+            return
+        grace = None
+        if result.key.kind != READINESS:
+            grace = self._probe_grace(worker, result)
+        worker.post(
+            h.ProbeSettled(
+                result.key.container, result.container_id, result.key.kind, result.healthy, grace
+            )
+        )
+
+    def _probe_grace(self, worker: PodWorker, result: ProbeResult) -> int | None:
+        wanted = wanted_probes(worker.state, "").get(result.key)
+        return wanted.spec.termination_grace_period_seconds if wanted is not None else None
+
+    # Statuses
+
+    async def run_statuses(self) -> None:
+        """The loop that makes statuses of what changed."""
+        while True:
+            await self._status_wanted.wait()
+            await self.clock.sleep(STATUS_PAUSE_SECONDS)
+            self.flush_statuses()
+
+    def flush_statuses(self) -> None:
+        """Make every status that is due now."""
+        self._status_wanted.clear()
+        due, self._status_due = self._status_due, {}
+        for worker in due.values():
+            self._make_status(worker)
+
+    def _make_status(self, worker: PodWorker) -> None:
+        inputs = inputs_from_state(worker.state, worker.status, self.node(), self.clock.wall())
+        if inputs is None:
+            return
+        status = pod_status(inputs)
+        if status == worker.status:
+            return
+        worker.status = status
+        self._keep_soon(worker)
+        if self.published is not None:
+            self.published(worker)
+
+    # Checkpoints
+
+    def _keep_soon(self, worker: PodWorker) -> None:
+        if worker.state.stage is not Stage.FORGOTTEN and not worker.state.data_released:
+            self._checkpoint_due[worker.uid] = worker
+            self._checkpoint_wanted.set()
+
+    def _keep_now(self, worker: PodWorker) -> asyncio.Future[None]:
+        self._checkpoint_due.pop(worker.uid, None)
+        task = asyncio.create_task(self._write([worker], sync=True))
+        self._urgent.add(task)
+        task.add_done_callback(self._urgent.discard)
+        return task
+
+    async def run_checkpoints(self) -> None:
+        """The loop that writes checkpoints of what changed."""
+        while True:
+            await self._checkpoint_wanted.wait()
+            await self.clock.sleep(CHECKPOINT_PAUSE_SECONDS)
+            await self.flush_checkpoints()
+
+    async def flush_checkpoints(self) -> None:
+        """Write every checkpoint that is due now."""
+        self._checkpoint_wanted.clear()
+        due, self._checkpoint_due = self._checkpoint_due, {}
+        if due:
+            await self._write(list(due.values()), sync=False)
+
+    async def _write(self, workers: list[PodWorker], *, sync: bool) -> None:
+        self._version += 1
+        version = self._version
+        kept = [keep(worker.state, worker.status, worker.origin) for worker in workers]
+
+        def write_all() -> list[OSError]:
+            failed: list[OSError] = []
+            for one in kept:
+                try:
+                    self.files.write(one, version, sync=sync)
+                except OSError as error:
+                    failed.append(error)
+            return failed
+
+        # A disk that is full must not stop pods from being stopped: said, and tried again.
+        for error in await self.executors.run("fsync", write_all):
+            log.error("Could not write a checkpoint", err=error)
+            for worker in workers:
+                self._checkpoint_due[worker.uid] = worker
+
+
+def _shows(state: PodState) -> tuple[Any, ...]:
+    """What of a state is seen from outside; compared by identity where that is enough."""
+    return (
+        id(state.observed),
+        id(state.containers),
+        id(state.pod),
+        id(state.stop),
+        state.stage,
+        state.ips,
+        state.initialized_in,
+        id(state.rejected),
+    )
+
+
+def _is_worth_keeping(state: PodState, before: PodState) -> bool:
+    return (
+        state.containers is not before.containers
+        or state.pod is not before.pod
+        or state.stage is not before.stage
+        or state.volumes is not before.volumes
+        or state.initialized_in != before.initialized_in
+        or state.ips != before.ips
+    )
+
+
+def event_of(worker: PodWorker, emit: Emit) -> events.Event:
+    """The Kubernetes Event for something the core said."""
+    about = events.pod_ref(*_name_of(worker.state.pod), worker.uid)
+    if emit.container:
+        group = "containers"
+        pod = worker.state.pod
+        if pod is not None and any(one.name == emit.container for one in pod.spec.init_containers):
+            group = "initContainers"
+        about = events.container_ref(about, emit.container, group=group)
+    kind = events.WARNING if emit.warning else events.NORMAL
+    return events.Event(kind, emit.reason, emit.message, about)
+
+
+def _name_of(pod: Pod | None) -> tuple[str, str]:
+    return (pod.metadata.namespace, pod.metadata.name) if pod is not None else ("", "")

@@ -1,0 +1,53 @@
+"""The sources that a configuration asks for, each as a named loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from aio.executors import Executors
+from kubelet.configuration import KubeletConfiguration
+from kubelet.http_fetch import fetch_manifest
+from kubelet.sources.file import FileSource
+from kubelet.sources.http import FETCH_TIMEOUT_SECONDS, HttpSource
+from kubelet.sources.manifest import decoder
+from kubelet.sources.model import FILE, HTTP, Deliver, Report
+
+Loop = Callable[[], Awaitable[None]]
+
+
+def source_names(config: KubeletConfiguration) -> tuple[str, ...]:
+    """The sources that must each have delivered once before anything counts as unwanted."""
+    wanted = ((FILE, config.static_pod_path), (HTTP, config.static_pod_url))
+    return tuple(name for name, place in wanted if place)
+
+
+def make_sources(
+    config: KubeletConfiguration,
+    node_name: str,
+    executors: Executors,
+    deliver: Deliver,
+    report: Report,
+) -> dict[str, Loop]:
+    """Loop by name."""
+    loops: dict[str, Loop] = {}
+    if config.static_pod_path:
+        loops[FILE] = FileSource(
+            config.static_pod_path,
+            decoder(FILE, node_name),
+            deliver=deliver,
+            report=report,
+            relist_seconds=config.file_check_frequency,
+            run_in_thread=partial(executors.run, "walk"),
+        ).run
+    if config.static_pod_url:
+        url = config.static_pod_url
+        loops[HTTP] = HttpSource(
+            url,
+            decoder(HTTP, node_name),
+            partial(fetch_manifest, url, config.static_pod_url_header, FETCH_TIMEOUT_SECONDS),
+            deliver=deliver,
+            report=report,
+            poll_seconds=config.http_check_frequency,
+        ).run
+    return loops

@@ -1,0 +1,322 @@
+"""All pod workers: who has one, who waits for one, and where a worker's changes go.
+
+A pod gets a worker when a source wants it, or when the runtime or a checkpoint still has it after
+a restart. Nothing is taken for unwanted before every source has delivered once. A pod waits while
+another of the same full name is still ending, and one that was removed and wanted again starts
+anew when the old one is forgotten (kubelet 1.36, pkg/kubelet/pod_workers.go).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from aio import log as aio_log
+from aio.clock import Clock
+from cri.events import EventKind, RuntimeEvent, known_pod
+from cri.types import Container, PodSandbox
+from kube.objects.core_v1 import Pod
+from kubelet import happened as h
+from kubelet.checkpoint import Kept, restore
+from kubelet.draft import Emit
+from kubelet.lifecycle import adopt
+from kubelet.model import Instant, Observed, ObservedContainer, PodState, Waiting
+from kubelet.observe import PHASES, Observer
+from kubelet.sources.merge import Changes, SourceState
+from kubelet.sources.model import full_name, origin_of
+from kubelet.worker import PodWorker, WorkerParts
+
+log = aio_log.get(__name__)
+
+Listed = Mapping[str, tuple[list[PodSandbox], list[Container]]]
+Admit = Callable[[Pod], Waiting | None]
+
+
+class Record(Protocol):
+    """What is written down about pods: checkpoints, statuses, events, probes wanted."""
+
+    def changed(self, worker: PodWorker, before: PodState) -> asyncio.Future[None] | None: ...
+
+    def emit(self, worker: PodWorker, emit: Emit) -> None: ...
+
+    def forgotten(self, worker: PodWorker) -> None: ...
+
+
+@dataclass(slots=True)
+class Found:
+    """A pod met at start that no source has claimed yet."""
+
+    kept: Kept | None
+    observed: Observed
+
+
+class Workers:
+    """Owns every PodWorker. `failed` is set to the error of a worker that ended by a bug."""
+
+    def __init__(self, parts: WorkerParts, observer: Observer, record: Record, admit: Admit) -> None:
+        self._parts = replace(parts, outlet=self)
+        self._clock: Clock = parts.clock
+        self._observer = observer
+        self._record = record
+        self._admit = admit
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._names: dict[str, str] = {}  # full name -> uid of the pod that holds it
+        self._held: dict[str, Pod] = {}  # full name -> pod that waits for its name
+        self._index: dict[str, str] = {}  # container or sandbox id -> pod uid
+        self._found: dict[str, Found] = {}
+        self._network_error = ""
+        self._sources_delivered = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def all(self) -> list[PodWorker]:
+        return list(self._workers.values())
+
+    def get(self, uid: str) -> PodWorker | None:
+        return self._workers.get(uid)
+
+    def held(self) -> list[Pod]:
+        """Pods that wait for an older one of their name to end."""
+        return list(self._held.values())
+
+    # Start
+
+    async def find(self, checkpoints: Iterable[Kept]) -> None:
+        """Take stock after a start: what the runtime runs, what the checkpoints remember."""
+        as_of = self._clock.monotonic()
+        listed = await self._observer.read_all()
+        kept = {one.uid: one for one in checkpoints}
+        uids = sorted(listed.keys() | kept.keys())
+        observed = await asyncio.gather(
+            *(self._observer.assemble(as_of, *listed.get(uid, ([], [])), None) for uid in uids)
+        )
+        for uid, seen in zip(uids, observed, strict=True):
+            found = Found(kept.get(uid), seen)
+            self._found[uid] = found
+            if found.kept is not None and found.kept.pod is not None:
+                self._names.setdefault(full_name(found.kept.pod), uid)
+        log.info("Took stock of the node", pods=len(uids), checkpoints=len(kept))
+
+    # Sources
+
+    def apply(self, changes: Changes, sources: SourceState) -> None:
+        """Act on what a delivery changed."""
+        for pod in changes.removed:
+            self._remove(pod)
+        for pod in (*changes.added, *changes.updated, *changes.reconciled):
+            self._want(pod)
+        for pod in changes.deleted:
+            self._want(pod)
+            worker = self._workers.get(pod.metadata.uid)
+            if worker is not None:
+                worker.want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
+        if sources.all_delivered():
+            self._sources_delivered = True
+            self._settle_found(sources)
+
+    def _want(self, pod: Pod) -> None:
+        uid, name = pod.metadata.uid, full_name(pod)
+        worker = self._workers.get(uid)
+        if worker is not None:
+            if worker.is_leaving:
+                self._held[name] = pod
+            else:
+                worker.want(h.DesiredChanged(pod))
+            return
+        holder = self._names.get(name, uid)
+        if holder != uid:
+            log.info("Pod waits for another of its name to end", pod=name, uid=uid, other=holder)
+            self._held[name] = pod
+            return
+        found = self._found.pop(uid, None)
+        state = self._first_state(uid, pod, found)
+        if state.stop is not None and not state.wanted:
+            self._held[name] = pod  # it was on its way out when the agent ended
+        self._start(state, pod, origin_of(pod))
+
+    def _first_state(self, uid: str, pod: Pod, found: Found | None) -> PodState:
+        now = self._now()
+        if found is None or (found.kept is None and not found.observed.sandboxes):
+            rejected = self._admit(pod)
+            return PodState(
+                uid, pod, observed=Observed(now.mono), start_time=now.wall, rejected=rejected
+            )
+        state = self._rebuilt(uid, found)
+        if state.stop is not None and not state.wanted:
+            return state
+        return replace(state, pod=pod, wanted=True, start_time=state.start_time or now.wall)
+
+    def _rebuilt(self, uid: str, found: Found) -> PodState:
+        """The state of a pod met at start, from its checkpoint and the runtime."""
+        state = restore(found.kept) if found.kept is not None else _without_checkpoint(uid, found.observed)
+        state = replace(state, observed=found.observed, network_error=self._network_error)
+        return adopt(state, self._now())
+
+    def _remove(self, pod: Pod) -> None:
+        uid, name = pod.metadata.uid, full_name(pod)
+        held = self._held.get(name)
+        if held is not None and held.metadata.uid == uid:
+            del self._held[name]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
+
+    def _settle_found(self, sources: SourceState) -> None:
+        """Every source has spoken: what nobody claimed is stopped, unless its manifest is broken."""
+        unclaimed, self._found = self._found, {}
+        for uid, found in unclaimed.items():
+            state = self._rebuilt(uid, found)
+            origin = found.kept.origin if found.kept is not None else ""
+            if state.pod is not None and state.wanted and sources.holds(origin):
+                log.warning("Keeping a pod whose manifest cannot be read now", uid=uid, origin=origin)
+                self._start(state, state.pod, origin)
+                continue
+            log.info("Stopping a pod that no source wants", uid=uid)
+            self._start(state, state.pod, origin)
+            self._workers[uid].want(h.DesiredRemoved())
+
+    # Workers
+
+    def _start(self, state: PodState, pod: Pod | None, origin: str) -> None:
+        state = replace(state, network_error=self._network_error)
+        worker = PodWorker(state, self._parts, origin)
+        self._workers[state.uid] = worker
+        if pod is not None:
+            self._names[full_name(pod)] = state.uid
+        self._reindex(worker, None)
+        self._record.changed(worker, state)
+        task = asyncio.create_task(worker.run(), name=f"pod worker {worker.name}")
+        self._tasks[state.uid] = task
+        task.add_done_callback(lambda done: self._ended(worker, done))
+
+    def _ended(self, worker: PodWorker, task: asyncio.Task[None]) -> None:
+        uid = worker.uid
+        if self._workers.get(uid) is not worker:
+            return
+        del self._workers[uid], self._tasks[uid]
+        for known in [known for known, owner in self._index.items() if owner == uid]:
+            del self._index[known]
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("Pod worker failed", err=error, pod=worker.name, uid=uid)
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return
+        self._record.forgotten(worker)
+        log.info("Pod is gone", pod=worker.name, uid=uid)
+        self._release_name(uid)
+
+    def _release_name(self, uid: str) -> None:
+        for name in [name for name, owner in self._names.items() if owner == uid]:
+            del self._names[name]
+            waiting = self._held.pop(name, None)
+            if waiting is not None:
+                self._want(waiting)
+
+    async def close(self) -> None:
+        """Stop working; nothing that runs is touched."""
+        workers, tasks = list(self._workers.values()), list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in workers))
+
+    # Outlet of the workers
+
+    def changed(self, worker: PodWorker, before: PodState) -> asyncio.Future[None] | None:
+        if worker.state.observed is not before.observed:
+            self._reindex(worker, before.observed)
+        return self._record.changed(worker, before)
+
+    def emit(self, worker: PodWorker, emit: Emit) -> None:
+        self._record.emit(worker, emit)
+
+    def _reindex(self, worker: PodWorker, before: Observed | None) -> None:
+        after = worker.state.observed
+        old = _ids(before)
+        new = _ids(after)
+        for gone in old - new:
+            self._index.pop(gone, None)
+        for known in new - old:
+            self._index[known] = worker.uid
+
+    # Runtime
+
+    def runtime_event(self, event: RuntimeEvent) -> None:
+        """The runtime says that something ended: a reason to look at that one pod."""
+        uid = known_pod(event, self._index)
+        worker = self._workers.get(uid) if uid is not None else None
+        if worker is not None:
+            worker.post(h.RuntimeChanged(event.container_id, exited=event.kind is EventKind.STOPPED))
+
+    async def relist(self, *, returned: bool = False) -> None:
+        """Compare the runtime's lists with what is known; look at every pod that differs."""
+        as_of = self._clock.monotonic()
+        listed = await self._observer.read_all()
+        for uid, worker in list(self._workers.items()):
+            if returned:
+                worker.post(h.RuntimeReturned())
+            if _differs(worker.state.observed, *listed.get(uid, ([], []))):
+                worker.post(h.RuntimeChanged())
+        await self._adopt_strangers(as_of, listed)
+
+    async def _adopt_strangers(self, as_of: float, listed: Listed) -> None:
+        """Pods in the runtime that nobody here knows: another agent's or a bug's remains."""
+        if not self._sources_delivered:
+            return
+        for uid in listed.keys() - self._workers.keys() - self._found.keys():
+            observed = await self._observer.assemble(as_of, *listed[uid], None)
+            if uid in self._workers:
+                continue
+            log.warning("Stopping a pod that nobody wants", uid=uid)
+            self._start(self._rebuilt(uid, Found(None, observed)), None, "")
+            self._workers[uid].want(h.DesiredRemoved())
+
+    def set_network(self, error: str) -> None:
+        """The runtime's network became ready ("") or not."""
+        if error == self._network_error:
+            return
+        self._network_error = error
+        for worker in self._workers.values():
+            worker.post(h.NetworkChanged(error))
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.monotonic(), self._clock.wall())
+
+
+def _ids(observed: Observed | None) -> set[str]:
+    if observed is None:
+        return set()
+    return {box.id for box in observed.sandboxes} | {seen.id for seen in observed.containers}
+
+
+def _differs(observed: Observed | None, boxes: list[PodSandbox], containers: list[Container]) -> bool:
+    """Whether the lists show another picture than the last observation."""
+    if observed is None:
+        return True
+    ready = {(box.id, box.state.name == "SANDBOX_READY") for box in boxes}
+    if ready != {(box.id, box.ready) for box in observed.sandboxes}:
+        return True
+    phases = {(one.id, PHASES[one.state]) for one in containers}
+    return phases != {(seen.id, seen.phase) for seen in observed.containers}
+
+
+def _without_checkpoint(uid: str, observed: Observed) -> PodState:
+    """A pod whose checkpoint is missing: what runs counts as brought up long ago."""
+    began = min((box.created_at for box in observed.sandboxes), default=0) / 1e9
+    state = PodState(uid, None, observed=observed, start_time=began)
+    newest: dict[str, ObservedContainer] = {}
+    for seen in observed.containers:
+        newest.setdefault(seen.name, seen)
+    memories = {
+        name: replace(state.memory(name), post_start_id=seen.id, started_id=seen.id, ready_id=seen.id)
+        for name, seen in newest.items()
+    }
+    return replace(state, containers=memories)
