@@ -198,8 +198,12 @@ def read_tail(path: Path, max_lines: int = TERMINATION_LINES, max_bytes: int = T
     except FileNotFoundError:
         return ""
     with file:
-        start, _ = tail_start(file, max_lines, scan_limit=TERMINATION_SCAN_BYTES)
-        file.seek(max(start, file.seek(0, os.SEEK_END) - TERMINATION_SCAN_BYTES))
+        start, found = tail_start(file, max_lines, scan_limit=TERMINATION_SCAN_BYTES)
+        if not found:
+            # Inside one line larger than a runtime writes unless told to: its end is better than none.
+            file.seek(max(0, file.seek(0, os.SEEK_END) - max_bytes))
+            return file.read(max_bytes).decode("utf-8", errors="replace")
+        file.seek(start)
         decoder, renderer, kept = Decoder(), Renderer(LogOptions()), b""
         while block := read_block(file):
             for chunk in renderer.render(decoder.feed(block)):
