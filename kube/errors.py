@@ -27,6 +27,8 @@ class ErrorKind(Enum):
     TYPE_INVALID = "FieldValueTypeInvalid"
     INTERNAL = "InternalError"
     DECODE = "DecodeError"
+    UNKNOWN_FIELD = "UnknownField"
+    DUPLICATE_FIELD = "DuplicateField"
 
     @property
     def text(self) -> str:
@@ -45,7 +47,11 @@ _TEXTS = {
     ErrorKind.TYPE_INVALID: "Invalid value",
     ErrorKind.INTERNAL: "Internal error",
     ErrorKind.DECODE: "",
+    ErrorKind.UNKNOWN_FIELD: "",
+    ErrorKind.DUPLICATE_FIELD: "",
 }
+# Their messages name the field themselves, as `unknown field "spec.foo"`.
+_NAMES_FIELD = (ErrorKind.UNKNOWN_FIELD, ErrorKind.DUPLICATE_FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class FieldError:
     line: int = 0
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        if not self.path or self.kind in _NAMES_FIELD:
+            return self.message
+        return f"{self.path}: {self.message}"
 
     def located(self, file: str) -> str:
         """With the place in a file, as compilers print it: `web.yaml:12: spec.x: Required value`."""
