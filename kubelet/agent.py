@@ -17,13 +17,14 @@ from aio.supervise import Ending, Stage, Supervisor
 from cri.event_sources import make_event_source
 from cri.events import ENDINGS
 from cri.wire import Runtime
+from kube.quantity import parse
 from kubelet import events, marks
 from kubelet.admission import Room
 from kubelet.checkpoint import DIRECTORY, CheckpointFiles
 from kubelet.configuration import KubeletConfiguration
 from kubelet.configuration.codec import encode
 from kubelet.desired import DesiredPods
-from kubelet.draft import Emit, Policy
+from kubelet.draft import Policy
 from kubelet.execute import ActionExecutor
 from kubelet.files import LogFiles
 from kubelet.flags import Flags
@@ -34,14 +35,15 @@ from kubelet.images.model import PullLimits
 from kubelet.images.puller import ImagePuller
 from kubelet.logrotate import LogRotator, RotationPolicy
 from kubelet.messages import TerminationMessages
-from kubelet.node.facts import read_node
+from kubelet.node.facts import CGROUP_V1_MESSAGE, read_node
+from kubelet.node.process import freeze_garbage_collector
 from kubelet.observe import Observer
 from kubelet.podspec.env import NoObjects
 from kubelet.record import PodRecord
 from kubelet.runtime_loops import RuntimeLoops
 from kubelet.server.healthz import healthz_routes
 from kubelet.server.http import Router
-from kubelet.server.plain import serve_tcp, serve_unix
+from kubelet.server.plain import PlainServer, serve_tcp, serve_unix
 from kubelet.server.view import view_routes
 from kubelet.source_set import make_sources, source_names
 from kubelet.sources.merge import expecting
@@ -102,11 +104,63 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
         HookRunner(runtime.runtime.exec_sync, get_status, clock, record.hook_fell_back),
         NoObjects(), lambda: facts, clock, executors, record.forget,
     )  # fmt: skip
-    policy = Policy(config.crash_loop_back_off.max_container_restart_period or 300.0)
+    policy = Policy(config.crash_loop_back_off.max_container_restart_period)
     parts = WorkerParts(clock, executor, record, policy, marks.from_environment(os.environ))
     room = Room(facts.allocatable, tuple(config.allowed_unsafe_sysctls))
     workers = Workers(parts, observer, record, room)
-    record.bind(workers, Prober(clock, runtime.runtime.exec_sync, record.take_probe))
+    record.bind(workers.get, Prober(clock, runtime.runtime.exec_sync, record.take_probe))
     source = make_event_source(runtime, clock, ENDINGS)
     loops = RuntimeLoops(runtime.runtime, source, workers, clock, flags.relist_period)
     desired = DesiredPods(workers, sink, clock, expecting(source_names(config)))
+    view = PodView(workers, record, sink, record.prober)
+    rotation = RotationPolicy(
+        parse(config.container_log_max_size).to_int(),
+        config.container_log_max_files,
+        config.container_log_monitor_interval,
+    )
+    rotator = LogRotator(runtime.runtime, executors, clock, view.running_logs, rotation)
+    paths = GcPaths(facts.root_dir, facts.pod_logs_dir, facts.container_logs_dir)
+    garbage = GarbageCollector(runtime.runtime, executors, clock, sink, node_ref, view.known, paths)
+
+    # Take stock before anything is heard of: events and sources then build on it.
+    await workers.find(await executors.run("fsync", checkpoints.read_all))
+    servers = await _serve(settings, view, loops)
+
+    supervisor = Supervisor(STAGES)
+    sources = make_sources(config, facts.node_name, executors, desired.deliver, desired.report)
+    for name, loop in sources.items():
+        supervisor.add(f"source {name}", loop, stage="sources")
+    if not sources:
+        desired.settle()  # nothing will ever be delivered
+    supervisor.add("log rotation", rotator.run, stage="sources")
+    supervisor.add("garbage collection", garbage.run, stage="sources")
+    supervisor.add("workers", workers.run, stage="workers")
+    supervisor.add_stop("stop workers", workers.close, stage="workers")
+    supervisor.add("probes", record.prober.run, stage="workers")
+    supervisor.add("statuses", record.run_statuses, stage="records")
+    supervisor.add("checkpoints", record.run_checkpoints, stage="records")
+    supervisor.add_stop("last checkpoints", record.close, stage="records")
+    supervisor.add("runtime events", loops.run_events, stage="runtime")
+    supervisor.add("relist", loops.run_relist, stage="runtime")
+    supervisor.add("runtime status", loops.run_status, stage="runtime")
+    for server in servers:
+        supervisor.add_stop(f"close {server.name}", server.close, stage="runtime")
+    supervisor.add_stop("close images", images.close, stage="runtime")
+    supervisor.add_stop("close runtime", runtime.close, stage="runtime")
+    if not facts.cgroup_v2:
+        sink.record(events.cgroup_v1(node_ref, CGROUP_V1_MESSAGE))
+    freeze_garbage_collector()
+    return await supervisor.run(stop)
+
+
+async def _serve(settings: Settings, view: PodView, loops: RuntimeLoops) -> list[PlainServer]:
+    """healthz on loopback, and the read-only view on a socket of root's own."""
+    flags, config = settings.flags, settings.config
+    servers = []
+    if config.healthz_port:
+        checks = {"ping": lambda: None, "log": lambda: None, "syncloop": loops.health}
+        router = Router(healthz_routes(checks))
+        servers.append(await serve_tcp("healthz", config.healthz_bind_address, config.healthz_port, router))
+    local = Router(view_routes(view, lambda: encode(config)))
+    servers.append(await serve_unix("local", flags.socket_path(), local))
+    return servers

@@ -8,7 +8,7 @@ from aio import log as aio_log
 from aio.clock import Clock
 from kube.meta import format_time
 from kubelet import events
-from kubelet.sources.merge import SourceState, merge
+from kubelet.sources.merge import Changes, SourceState, merge
 from kubelet.sources.model import Delivery, Problem
 from kubelet.workers import Workers
 
@@ -29,6 +29,10 @@ class DesiredPods:
         for problem in changes.problems:
             self.report(problem)
         self.workers.apply(changes, self.state)
+
+    def settle(self) -> None:
+        """There is no source: nothing is wanted."""
+        self.workers.apply(Changes(), self.state)
 
     def report(self, problem: Problem) -> None:
         """Say once what is wrong with an input: in the log with file, line and field, and as an event."""

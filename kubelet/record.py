@@ -14,12 +14,14 @@ from typing import Any
 
 from aio import log as aio_log
 from aio.clock import Clock
+from aio.errors import Bug
 from aio.executors import Executors
 from kube.objects.core_v1 import Pod
 from kubelet import events
 from kubelet import happened as h
 from kubelet.checkpoint import CheckpointFiles, keep
 from kubelet.draft import Emit
+from kubelet.hooks import LIFECYCLE_HTTP_FALLBACK
 from kubelet.model import PodState, Stage
 from kubelet.probing import READINESS, wanted_probes
 from kubelet.status.assemble import pod_status
@@ -44,14 +46,26 @@ class PodRecord:
     files: CheckpointFiles
     sink: events.EventSink
     node: Callable[[], NodeFacts]
-    prober: Prober | None = None
     published: Callable[[PodWorker], None] | None = None  # a status changed
+    _prober: Prober | None = None
+    _worker_of: Callable[[str], PodWorker | None] = field(default=lambda _uid: None)
     _version: int = 0
     _status_due: dict[str, PodWorker] = field(default_factory=dict)
     _checkpoint_due: dict[str, PodWorker] = field(default_factory=dict)
     _status_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _checkpoint_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _urgent: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def bind(self, worker_of: Callable[[str], PodWorker | None], prober: Prober) -> None:
+        """Close the circle: probes tell this record, it tells their workers."""
+        self._worker_of = worker_of
+        self._prober = prober
+
+    @property
+    def prober(self) -> Prober:
+        if self._prober is None:
+            raise Bug("the record was used before it was bound to a prober")
+        return self._prober
 
     # From the workers
 
@@ -74,8 +88,8 @@ class PodRecord:
     def forgotten(self, worker: PodWorker) -> None:
         self._status_due.pop(worker.uid, None)
         self._checkpoint_due.pop(worker.uid, None)
-        if self.prober is not None:
-            self.prober.reconcile(worker.uid, {})
+        if self._prober is not None:
+            self._prober.reconcile(worker.uid, {})
 
     async def forget(self, uid: str) -> None:
         """Remove the pod's checkpoint."""
@@ -85,12 +99,13 @@ class PodRecord:
     # Probes
 
     def _reconcile_probes(self, worker: PodWorker) -> None:
-        if self.prober is not None:
+        if self._prober is not None:
             node_ip = next(iter(self.node().ips), "")
-            self.prober.reconcile(worker.uid, wanted_probes(worker.state, node_ip))
+            self._prober.reconcile(worker.uid, wanted_probes(worker.state, node_ip))
 
-    def take_probe(self, worker: PodWorker | None, result: ProbeResult) -> None:
+    def take_probe(self, result: ProbeResult) -> None:
         """A probe's outcome: an event for every failure, word to the worker for every change."""
+        worker = self._worker_of(result.key.uid)
         if worker is None:
             return
         if result.message:
@@ -103,14 +118,17 @@ class PodRecord:
         if result.key.kind != READINESS:
             grace = self._probe_grace(worker, result)
         worker.post(
-            h.ProbeSettled(
-                result.key.container, result.container_id, result.key.kind, result.healthy, grace
-            )
+            h.ProbeSettled(result.key.container, result.container_id, result.key.kind, result.healthy, grace)
         )
 
     def _probe_grace(self, worker: PodWorker, result: ProbeResult) -> int | None:
         wanted = wanted_probes(worker.state, "").get(result.key)
         return wanted.spec.termination_grace_period_seconds if wanted is not None else None
+
+    def hook_fell_back(self, pod: Pod, message: str) -> None:
+        """An https hook was answered in plain http."""
+        about = events.pod_ref(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+        self.sink.record(events.Event(events.WARNING, LIFECYCLE_HTTP_FALLBACK, message, about))
 
     # Statuses
 
@@ -167,6 +185,12 @@ class PodRecord:
         due, self._checkpoint_due = self._checkpoint_due, {}
         if due:
             await self._write(list(due.values()), sync=False)
+
+    async def close(self) -> None:
+        """Write what is still due, and wait for it."""
+        self.flush_statuses()
+        await self.flush_checkpoints()
+        await asyncio.gather(*self._urgent, return_exceptions=True)
 
     async def _write(self, workers: list[PodWorker], *, sync: bool) -> None:
         self._version += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aio import log as aio_log
 from aio.clock import Clock
@@ -30,7 +30,10 @@ class RuntimeLoops:
     workers: Workers
     clock: Clock
     relist_seconds: float
-    last_answer: float = 0.0  # mono: when the runtime last answered Status
+    last_answer: float = field(init=False)  # mono: when the runtime last answered Status
+
+    def __post_init__(self) -> None:
+        self.last_answer = self.clock.monotonic()  # it answered when it was connected to
 
     async def run_events(self) -> None:
         """Lead every event to its pod; after each gap compare everything once."""
@@ -86,7 +89,7 @@ class RuntimeLoops:
         ready = conditions.get(RUNTIME_READY)
         return not error_text and (ready is None or ready.status)
 
-    def health(self) -> str:
-        """For healthz: "" when the runtime answered lately, else what is wrong."""
+    def health(self) -> str | None:
+        """For healthz: None when the runtime answered lately, else what is wrong."""
         silent = self.clock.monotonic() - self.last_answer
-        return "" if silent < RUNTIME_DOWN_SECONDS else f"container runtime is down for {silent:.0f}s"
+        return None if silent < RUNTIME_DOWN_SECONDS else f"container runtime is down for {silent:.0f}s"

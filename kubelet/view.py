@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ import msgspec
 
 from kube.objects.core_v1 import Pod
 from kubelet.events import RingEvents
-from kubelet.model import PodState
+from kubelet.gc import PodsKnown
+from kubelet.logrotate import RunningLog
+from kubelet.model import Phase, PodState
 from kubelet.record import PodRecord
 from kubelet.worker import PodWorker
 from kubelet.workers import Workers
@@ -35,6 +37,20 @@ class PodView:
     def summaries(self) -> Sequence[Mapping[str, Any]]:
         self.record.flush_statuses()
         return [_summary(worker) for worker in self.workers.all()]
+
+    def running_logs(self) -> Iterable[RunningLog]:
+        """The logs that grow now."""
+        for worker in self.workers.all():
+            observed = worker.state.observed
+            for seen in observed.containers if observed is not None else ():
+                if seen.phase is Phase.RUNNING and seen.log_path:
+                    yield RunningLog(seen.id, seen.log_path)
+
+    def known(self) -> PodsKnown:
+        """What garbage collection must leave alone."""
+        uids = {worker.uid for worker in self.workers.all()} | self.workers.unclaimed
+        held = {pod.metadata.uid for pod in self.workers.held()}
+        return PodsKnown(frozenset(uids | held), is_complete=self.workers.sources_delivered)
 
     def story(self, uid: str) -> Mapping[str, Any] | None:
         worker = self.workers.get(uid)

@@ -9,7 +9,7 @@ anew when the old one is forgotten (kubelet 1.36, pkg/kubelet/pod_workers.go).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,10 +19,11 @@ from cri.events import EventKind, RuntimeEvent, known_pod
 from cri.types import Container, PodSandbox
 from kube.objects.core_v1 import Pod
 from kubelet import happened as h
+from kubelet.admission import Room, admit
 from kubelet.checkpoint import Kept, restore
 from kubelet.draft import Emit
 from kubelet.lifecycle import adopt
-from kubelet.model import Instant, Observed, ObservedContainer, PodState, Waiting
+from kubelet.model import Instant, Observed, ObservedContainer, PodState, Stage
 from kubelet.observe import PHASES, Observer
 from kubelet.sources.merge import Changes, SourceState
 from kubelet.sources.model import full_name, origin_of
@@ -31,7 +32,6 @@ from kubelet.worker import PodWorker, WorkerParts
 log = aio_log.get(__name__)
 
 Listed = Mapping[str, tuple[list[PodSandbox], list[Container]]]
-Admit = Callable[[Pod], Waiting | None]
 
 
 class Record(Protocol):
@@ -55,12 +55,12 @@ class Found:
 class Workers:
     """Owns every PodWorker. `failed` is set to the error of a worker that ended by a bug."""
 
-    def __init__(self, parts: WorkerParts, observer: Observer, record: Record, admit: Admit) -> None:
+    def __init__(self, parts: WorkerParts, observer: Observer, record: Record, room: Room) -> None:
         self._parts = replace(parts, outlet=self)
         self._clock: Clock = parts.clock
         self._observer = observer
         self._record = record
-        self._admit = admit
+        self._room = room
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._names: dict[str, str] = {}  # full name -> uid of the pod that holds it
@@ -70,6 +70,16 @@ class Workers:
         self._network_error = ""
         self._sources_delivered = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def sources_delivered(self) -> bool:
+        """Every source has spoken once, so that a pod without a worker is nobody's."""
+        return self._sources_delivered
+
+    @property
+    def unclaimed(self) -> frozenset[str]:
+        """Uids met at start that no source has claimed yet."""
+        return frozenset(self._found)
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -142,14 +152,17 @@ class Workers:
     def _first_state(self, uid: str, pod: Pod, found: Found | None) -> PodState:
         now = self._now()
         if found is None or (found.kept is None and not found.observed.sandboxes):
-            rejected = self._admit(pod)
-            return PodState(
-                uid, pod, observed=Observed(now.mono), start_time=now.wall, rejected=rejected
-            )
+            rejected = admit(pod, self._active_pods(), self._room)
+            return PodState(uid, pod, observed=Observed(now.mono), start_time=now.wall, rejected=rejected)
         state = self._rebuilt(uid, found)
         if state.stop is not None and not state.wanted:
             return state
         return replace(state, pod=pod, wanted=True, start_time=state.start_time or now.wall)
+
+    def _active_pods(self) -> list[Pod]:
+        """The pods that take up room on the node."""
+        states = (worker.state for worker in self._workers.values())
+        return [state.pod for state in states if state.pod is not None and state.stage < Stage.TERMINATED]
 
     def _rebuilt(self, uid: str, found: Found) -> PodState:
         """The state of a pod met at start, from its checkpoint and the runtime."""
@@ -219,6 +232,10 @@ class Workers:
             waiting = self._held.pop(name, None)
             if waiting is not None:
                 self._want(waiting)
+
+    async def run(self) -> None:
+        """The named loop of all workers: ends only with the error of one of them."""
+        await self.failed
 
     async def close(self) -> None:
         """Stop working; nothing that runs is touched."""

@@ -21,6 +21,8 @@ from kubelet.podspec.resolv import ResolvConf, parse_resolv_conf
 
 _SIOCGIFADDR = 0x8915  # netdevice(7)
 _RTF_UP = 0x1
+# kubelet 1.36, pkg/kubelet/cm: the Warning event of a node that still runs on cgroup v1
+CGROUP_V1_MESSAGE = "cgroup v1 support is in maintenance mode, please migrate to cgroup v2"
 THERMAL_GLOB = "cpu*/thermal_throttle"
 
 
