@@ -194,8 +194,11 @@ def pause_bytes(names: Sequence[str] = (PAUSE_NAME,)) -> bytes:
     )
 
 
-def busybox_bytes(names: Sequence[str] = BUSYBOX_NAMES) -> bytes:
-    """The busybox image under `names`: every applet in /bin, users, a world-writable /tmp."""
+def busybox_bytes(names: Sequence[str] = BUSYBOX_NAMES, labels: Mapping[str, str] | None = None) -> bytes:
+    """The busybox image under `names`: every applet in /bin, users, a world-writable /tmp.
+
+    `labels` make it an image of its own: runtimes remove an image under all its names at once.
+    """
     binary = static_binary("busybox", "busybox-static")
     listing = subprocess.run([binary, "--list"], check=True, capture_output=True, text=True)
     applets = sorted({name for name in listing.stdout.split() if name and "/" not in name} - {"busybox"})
@@ -210,7 +213,7 @@ def busybox_bytes(names: Sequence[str] = BUSYBOX_NAMES) -> bytes:
         FileEntry("etc/passwd", PASSWD.encode()),
         FileEntry("etc/group", GROUP.encode()),
     ]
-    return image_bytes(names, entries, ImageConfig(cmd=("sh",)))
+    return image_bytes(names, entries, ImageConfig(cmd=("sh",), labels=labels or {}))
 
 
 def static_binary(command: str, package: str) -> Path:

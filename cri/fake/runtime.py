@@ -22,6 +22,7 @@ from cri.fake.state import (
     is_container_wanted,
     is_sandbox_wanted,
     is_stats_wanted,
+    namespaces_of,
     sandbox_name,
 )
 from cri.fake.world import RUNTIME_HANDLERS
@@ -46,6 +47,7 @@ from cri.types import (
     ExecSyncResponse,
     LinuxContainerResources,
     LinuxRuntimeConfiguration,
+    NamespaceMode,
     PodSandbox,
     PodSandboxConfig,
     PodSandboxFilter,
@@ -94,6 +96,9 @@ class FakeRuntime(Levers):
                 if runtime_handler not in RUNTIME_HANDLERS:
                     text = f'failed to get sandbox runtime: no runtime for "{runtime_handler}" is configured'
                     raise CriError(text, call="RunPodSandbox")
+                if config.hostname and namespaces_of(config).network == NamespaceMode.NODE:
+                    text = "runc create failed: unable to set hostname without a private UTS namespace"
+                    raise CriError(text, call="RunPodSandbox")
             except asyncio.CancelledError:
                 self._abandon(id, name, lambda: self.world.make_sandbox(id, config, runtime_handler))
                 raise
@@ -105,8 +110,8 @@ class FakeRuntime(Levers):
 
     async def stop_pod_sandbox(self, pod_sandbox_id: str) -> None:
         async with self._faults.call("stop_pod_sandbox", pod_sandbox_id):
-            if pod_sandbox_id in self.world.sandboxes:
-                self.world.stop_sandbox(self.world.sandboxes[pod_sandbox_id])
+            # containerd 1.6 does not forgive an unknown id here, and the agent must live with that.
+            self.world.stop_sandbox(self.world.sandbox(pod_sandbox_id, "StopPodSandbox"))
 
     async def remove_pod_sandbox(self, pod_sandbox_id: str) -> None:
         async with self._faults.call("remove_pod_sandbox", pod_sandbox_id):

@@ -68,8 +68,7 @@ class SandboxRecord:
 
     @property
     def namespaces(self) -> NamespaceOption:
-        context = self.config.linux and self.config.linux.security_context
-        return (context and context.namespace_options) or NamespaceOption()
+        return namespaces_of(self.config)
 
     @property
     def name(self) -> str:
@@ -233,6 +232,11 @@ class Names:
 
     def holders(self) -> Mapping[str, str]:
         return dict(self._owners)
+
+
+def namespaces_of(config: PodSandboxConfig) -> NamespaceOption:
+    context = config.linux and config.linux.security_context
+    return (context and context.namespace_options) or NamespaceOption()
 
 
 def sandbox_name(config: PodSandboxConfig) -> str:

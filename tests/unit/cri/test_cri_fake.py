@@ -256,12 +256,17 @@ def test_filters_select_by_id_state_sandbox_and_labels() -> None:
 
 def test_unknown_ids_are_not_found_except_where_calls_are_idempotent() -> None:
     async def scenario(fake: FakeRuntime, clock: VirtualClock) -> None:
-        for call in (fake.container_status, fake.start_container, fake.pod_sandbox_status):
+        for call in (
+            fake.container_status,
+            fake.start_container,
+            fake.pod_sandbox_status,
+            fake.stop_pod_sandbox,
+        ):
             with pytest.raises(NotFound):
                 await call("nothing")
         with pytest.raises(NotFound):
             await fake.exec_sync("nothing", ["true"], 1)
-        for idempotent in (fake.remove_container, fake.stop_pod_sandbox, fake.remove_pod_sandbox):
+        for idempotent in (fake.remove_container, fake.remove_pod_sandbox):
             await idempotent("nothing")
 
     play(scenario)
