@@ -101,19 +101,19 @@ async def test_connect_refuses_a_server_that_is_no_cri_runtime(directory: Path) 
 @pytest.mark.asyncio
 async def test_the_authority_is_localhost_and_not_the_escaped_path(directory: Path) -> None:
     seen = bytearray()
-    has_headers, is_over = asyncio.Event(), asyncio.Event()
+    has_headers, may_end, has_ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\0\0\0\4\0\0\0\0\0")  # an empty SETTINGS frame: go ahead
-        while data := await reader.read(4096):
-            seen.extend(data)
-            if b"RuntimeService/Version" in seen:
-                has_headers.set()
+        while b":authority" not in seen:
+            seen.extend(await reader.read(4096))
+        has_headers.set()
+        await may_end.wait()
         writer.close()
         await writer.wait_closed()
-        is_over.set()
+        has_ended.set()
 
-    async with await asyncio.start_unix_server(listen, directory / "s") as server:
+    async with await asyncio.start_unix_server(listen, directory / "s"):
         connection = Connection(f"unix://{directory}/s")
         call = asyncio.create_task(GrpcRuntimeService(connection).version())
         await asyncio.wait_for(has_headers.wait(), 5)
@@ -122,8 +122,8 @@ async def test_the_authority_is_localhost_and_not_the_escaped_path(directory: Pa
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         await connection.close()
-        await asyncio.wait_for(is_over.wait(), 5)
-        server.close()
+        may_end.set()
+        await asyncio.wait_for(has_ended.wait(), 5)
 
 
 @pytest.mark.asyncio
