@@ -16,10 +16,9 @@ from aio.clock import Clock
 from aio.errors import Retry
 from cri.errors import CriError
 from cri.types import ExecSyncResponse
-from kube.meta import display_name
 from kube.objects.core_v1 import ContainerPort, HTTPGetAction, LifecycleHandler, Pod
 from kubelet.podspec.downward import go_quote
-from kubelet.podspec.names import AnyContainer, all_containers
+from kubelet.podspec.names import AnyContainer, all_containers, pod_display
 
 USER_AGENT = "kube-lifecycle/1.36"
 MAX_BODY_BYTES = 10 * 1024  # handlers.go maxRespBodyLength
@@ -73,7 +72,7 @@ class HookRunner:
         await self.run_for(handler, HookTarget(pod, name, container_id, host, ports))
 
     async def run_for(self, handler: LifecycleHandler, target: HookTarget) -> None:
-        where = f'for Container "{target.container_name}" in Pod "{display_name(target.pod)}" failed - error:'
+        where = f'for Container "{target.container_name}" in Pod "{pod_display(target.pod)}" failed - error:'
         if handler.exec is not None:
             await self._exec(handler.exec.command, target, where)
         elif handler.http_get is not None:

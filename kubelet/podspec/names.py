@@ -174,6 +174,12 @@ def pod_full_name(name: str, namespace: str) -> str:
     return f"{name}_{namespace}"
 
 
+def pod_display(pod: Pod) -> str:
+    """`name_namespace(uid)`, as upstream's messages name a pod (kubelet/util/format)."""
+    meta = pod.metadata
+    return f"{meta.name}_{meta.namespace}({meta.uid})"
+
+
 def pods_dir(root_dir: str) -> str:
     return f"{root_dir}/pods"
 

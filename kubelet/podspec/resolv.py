@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cri.types import DNSConfig
-from kube.meta import display_name
 from kube.objects.core_v1 import Pod, PodDNSConfig
+from kubelet.podspec.names import pod_display
 
 MAX_NAMESERVERS = 3  # pkg/apis/core/validation MaxDNSNameservers
 MAX_SEARCH_PATHS = 32  # MaxDNSSearchPaths
@@ -128,7 +128,7 @@ def _missing_cluster_dns(pod: Pod) -> DnsProblem:
         'kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
         'Falling back to "Default" policy.'
     )
-    return DnsProblem(MISSING_CLUSTER_DNS, f'pod: "{display_name(pod)}". {node_text}', node_text)
+    return DnsProblem(MISSING_CLUSTER_DNS, f'pod: "{pod_display(pod)}". {node_text}', node_text)
 
 
 def _cluster_searches(pod: Pod, host_searches: Iterable[str], domain: str) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from cri.types import (
     SupplementalGroupsPolicy,
     UserNamespace,
 )
-from kube.meta import display_name
 from kube.objects.core_v1 import (
     AppArmorProfile,
     Pod,
@@ -28,7 +27,7 @@ from kube.objects.core_v1 import (
 )
 from kubelet.podspec.context import ContainerContext, ImageUser, SandboxContext, UserNamespaceMapping
 from kubelet.podspec.errors import ContainerConfigError
-from kubelet.podspec.names import AnyContainer, all_containers
+from kubelet.podspec.names import AnyContainer, all_containers, pod_display
 
 # pkg/securitycontext/util_linux.go and util.go
 MASKED_PATHS = (
@@ -144,7 +143,7 @@ def check_run_as_non_root(pod: Pod, container: AnyContainer, image: ImageUser) -
     wanted = pod_own.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root
     if not wanted:
         return
-    where = f'(pod: "{display_name(pod)}", container: {container.name})'
+    where = f'(pod: "{pod_display(pod)}", container: {container.name})'
     user = pod_own.run_as_user if own.run_as_user is None else own.run_as_user
     if user is not None:
         if user == 0:
