@@ -145,11 +145,15 @@ class _Builder:
         text: str = event.value
         tag = event.tag
         if tag is None or tag == "!":
-            return resolve(text) if event.implicit[0] and tag is None else text
-        try:
-            return _tagged(tag.removeprefix(_TAG), text)
-        except ValueError as error:
-            raise _refused(f"cannot read {text!r} as {tag}: {error}", event) from error
+            value = resolve(text) if event.implicit[0] and tag is None else text
+        else:
+            try:
+                value = _tagged(tag.removeprefix(_TAG), text)
+            except ValueError as error:
+                raise _refused(f"{text!r} is {error}", event) from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _refused(f"{text!r} is no number that JSON has", event)
+        return value
 
 
 def load_all(data: bytes | str) -> tuple[Document, ...]:
@@ -209,7 +213,7 @@ def _plain_number(number: float) -> int | float:
 def _tagged(tag: str, text: str) -> Any:
     if tag == "binary":
         try:
-            return base64.b64decode(text, validate=False).decode("utf-8", "replace")
+            return base64.b64decode("".join(text.split()), validate=True).decode("utf-8", "replace")
         except binascii.Error as error:
             raise ValueError("not base64") from error
     kinds = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
