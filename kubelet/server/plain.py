@@ -21,6 +21,7 @@ MAX_HEAD_BYTES = 16 << 10
 MAX_CONNECTIONS = 64
 IDLE_SECONDS = 60.0
 
+_TURNS_OF_A_TRANSPORT = 5
 _log = log.get(__name__)
 
 
@@ -48,11 +49,14 @@ class PlainServer:
     async def close(self) -> None:
         """Stop listening, cut every connection, remove the socket file."""
         self.is_closing = True
+        # CPython 3.11 forgets a connection whose acceptance is under way when its server closes.
+        await _turns()
         if self.server is not None:
             self.server.close()
         for task in list(self.connections):
             task.cancel()
         await asyncio.gather(*self.connections, return_exceptions=True)
+        await _turns()
         if self.socket_path:
             Path(self.socket_path).unlink(missing_ok=True)
 
@@ -61,9 +65,13 @@ class PlainServer:
         task = asyncio.current_task()
         assert task is not None
         try:
+            if self.is_closing:
+                return
             if len(self.connections) < MAX_CONNECTIONS:
                 self.connections.add(task)
                 await _serve(self.name, self.router, reader, writer)
+            else:
+                writer.write(render(text("too many connections\n", 503), keep=False, with_body=True))
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError) as err:
             _log.v(4).info("Connection ended", server=self.name, err=str(err))
         except asyncio.CancelledError:
@@ -71,7 +79,15 @@ class PlainServer:
                 raise
         finally:
             self.connections.discard(task)
+            if self.is_closing:
+                writer.transport.abort()  # do not wait for a client that does not read
             writer.close()
+
+
+async def _turns() -> None:
+    """Let the loop finish what it does in steps: accepting a connection, closing a transport."""
+    for _ in range(_TURNS_OF_A_TRANSPORT):
+        await asyncio.sleep(0)
 
 
 async def serve_tcp(name: str, host: str, port: int, router: Router) -> PlainServer:

@@ -19,8 +19,24 @@ from kube.meta import (
     SOURCE_API,
     SOURCE_FILE,
     SOURCE_HTTP,
+    full_name,
 )
 from kube.objects.core_v1 import Pod
+
+__all__ = [
+    "API",
+    "CONFIG_ORIGIN",
+    "FILE",
+    "HTTP",
+    "LOCAL_ANNOTATIONS",
+    "Decode",
+    "Deliver",
+    "Delivery",
+    "Problem",
+    "Report",
+    "full_name",
+    "origin_of",
+]
 
 # Names of sources, as they stand in the annotation kubernetes.io/config.source.
 FILE = SOURCE_FILE

@@ -94,20 +94,26 @@ def read_one(place: Place, name: str, known: Signature | None) -> RawFile | None
         return RawFile(name)
     except OSError as err:
         return RawFile(name, (0, 0, 0, 0), error=f"cannot open: because {err.strerror}")
-    with os.fdopen(fd, "rb") as file:
-        facts = os.fstat(fd)
-        if not stat.S_ISREG(facts.st_mode):
-            return RawFile(name)
-        signature = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-        if signature == known:
-            return None
-        if facts.st_size > MAX_MANIFEST_BYTES:
-            text = f"is {facts.st_size} bytes long, and a manifest may have {MAX_MANIFEST_BYTES}"
-            return RawFile(name, signature, error=text)
-        try:
-            return RawFile(name, signature, file.read(MAX_MANIFEST_BYTES + 1))
-        except OSError as err:
-            return RawFile(name, signature, error=f"cannot read: because {err.strerror}")
+    try:
+        return _read_open(name, fd, known)
+    except OSError as err:
+        return RawFile(name, (0, 0, 0, 0), error=f"cannot read: because {err.strerror}")
+    finally:
+        os.close(fd)
+
+
+def _read_open(name: str, fd: int, known: Signature | None) -> RawFile | None:
+    facts = os.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode):
+        return RawFile(name)
+    signature = (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    if signature == known:
+        return None
+    if facts.st_size > MAX_MANIFEST_BYTES:
+        text = f"is {facts.st_size} bytes long, and a manifest may have {MAX_MANIFEST_BYTES}"
+        return RawFile(name, signature, error=text)
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        return RawFile(name, signature, file.read(MAX_MANIFEST_BYTES + 1))
 
 
 def _is_being_written(path: Path) -> bool:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from asyncinotify import Event, Inotify, Mask, Watch
 
+from aio import log
+
+_log = log.get(__name__)
 _FILES = (
     Mask.CLOSE_WRITE
     | Mask.MOVED_TO
@@ -89,6 +92,10 @@ class DirectoryWatch:
         try:
             return self._inotify.add_watch(directory, mask | Mask.ONLYDIR | Mask.EXCL_UNLINK)
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as err:
+            # Out of watches, a loop of links: the relist goes on seeing what changes, only later.
+            _log.warning("Cannot watch a manifest directory", path=str(directory), err=err)
             return None
 
     def _forget(self, watch: Watch) -> None:
