@@ -7,6 +7,7 @@ to read is decided in pure functions, `read_termination_message` blocks (kuberun
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,8 +74,11 @@ def _last_bytes(path: str) -> str:
     """The end of the file. It belongs to the container, which may have made it anything: no following of
     links, no waiting for a pipe."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        size = os.fstat(fd).st_size
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            return ""
+        size = state.st_size
         file.seek(max(size - MAX_FILE_BYTES, 0))
         return file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
 

@@ -39,8 +39,8 @@ def parse_mountinfo(text: str, below: str = "") -> tuple[MountPoint, ...]:
     A node with many pods has thousands of lines of which one pod needs two: the others are not parsed.
     Lines of another shape raise ValueError.
     """
-    needle = " " + escape_path(below.rstrip("/"))
-    return tuple(_parse_line(line) for line in text.split("\n") if needle in line)
+    needle = " " + escape_path(below.rstrip("/")) if below else ""
+    return tuple(_parse_line(line) for line in text.split("\n") if line and needle in line)
 
 
 def escape_path(path: str) -> str:
