@@ -175,6 +175,7 @@ class Why:
     NEXT_INIT = "init containers run one after the other"
     SIDECAR = "a sidecar runs as long as the pod"
     CREATED = "the container is created and does not run yet"
+    DEFINITION_CHANGED = "the container's definition changed"
     STALE_CREATED = "the container was created for an older definition"
     NOT_RUNNING = "the container is wanted and does not run"
     RESTART = "the container ended and its restart policy wants it back"

@@ -6,6 +6,7 @@ A `Draft` lives inside one call of a pure function; mutation never leaves it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from kube.objects.core_v1 import Container, Pod
@@ -73,7 +74,8 @@ class Draft:
         return any(key.kind in START_SEQUENCE for key in self.state.in_flight)
 
     def wake(self, mono: float) -> None:
-        if self.wake_at is None or mono < self.wake_at:
+        """Plan again at `mono` at the latest; infinity is never."""
+        if mono != inf and (self.wake_at is None or mono < self.wake_at):
             self.wake_at = mono
 
     def wake_wall(self, wall: float) -> None:

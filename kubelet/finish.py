@@ -24,20 +24,45 @@ RETRY_FACTOR = 2.0
 
 
 def finish_done(draft: Draft, event: h.ActionDone) -> None:
-    _land(draft, event.action)
     key = event.action.key
+    if _is_outdated(draft, event.action):
+        _land(draft, event.action)
+        return
+    container = event.result.container
+    if isinstance(event.action, a.StopContainer) and container is not None and container.phase in _ALIVE:
+        text = f'container "{container.id}" is still {container.phase.value} after it was stopped'
+        finish_failed(draft, h.ActionFailed(event.action, h.Failure(text)))
+        return
+    _land(draft, event.action)
     if key in draft.state.retry:
         draft.set(retry={other: entry for other, entry in draft.state.retry.items() if other != key})
     _DONE[type(event.action)](draft, event.action, event.result)
 
 
+_ALIVE = (Phase.RUNNING, Phase.UNKNOWN)
+
+
+def _is_outdated(draft: Draft, action: a.Action) -> bool:
+    """Whether it was given up because the image it has had is not the one wanted any more."""
+    flight = draft.state.in_flight.get(action.key)
+    return isinstance(action, a.EnsureImage) and flight is not None and flight.cancelled
+
+
 def finish_failed(draft: Draft, event: h.ActionFailed) -> None:
+    if _is_outdated(draft, event.action):
+        _land(draft, event.action)
+        return
     _land(draft, event.action)
     _hold(draft, event.action, event.failure.retry_after)
-    draft.set(look_wanted=True)
+    if not isinstance(event.action, _BESIDE_THE_RUNTIME):
+        draft.set(look_wanted=True)  # it may have had its effect, or failed because of one nobody saw
     on_failure = _FAILED.get(type(event.action))
     if on_failure is not None:
         on_failure(draft, event.action, event.failure)
+
+
+# Whatever becomes of these, what the runtime shows of the pod is the same.
+_BESIDE_THE_RUNTIME = (a.PrepareVolumes, a.EnsureImage, a.ReleaseVolumes, a.ForgetPod)
 
 
 def finish_cancelled(draft: Draft, event: h.ActionCancelled) -> None:
@@ -89,7 +114,7 @@ def _volumes_ready(draft: Draft, _action: a.PrepareVolumes, _result: h.Result) -
 
 def _sandbox_runs(draft: Draft, _action: a.RunSandbox, result: h.Result) -> None:
     assert result.sandbox is not None and draft.state.observed is not None
-    draft.set(initialized_in="")
+    draft.set(initialized_in="", replacing_since=0.0)
     absorb(draft, with_sandbox(draft.state.observed, result.sandbox))
 
 
@@ -203,7 +228,6 @@ def _image_failed(draft: Draft, action: a.EnsureImage, failure: h.Failure) -> No
     retry_at = draft.now.mono + (failure.retry_after or 0.0)
     draft.remember(action.container, image_id="", image_retry_at=retry_at)
     draft.wait(action.container, failure.reason, failure.message)
-    draft.set(look_wanted=False)
 
 
 def _create_failed(draft: Draft, action: a.CreateContainer, failure: h.Failure) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aio.errors import Bug
+from kube.objects.core_v1 import Pod
 from kubelet import happened as h
 from kubelet import reasons
 from kubelet.absorb import absorb
@@ -21,7 +22,8 @@ from kubelet.draft import Draft, Emit, Policy
 from kubelet.finish import finish_cancelled, finish_done, finish_failed
 from kubelet.model import Instant, Key, MustStop, PodState, Stage, StopRequest
 from kubelet.plan import Verdict, plan_sync
-from kubelet.plan_stop import StopVerdict, plan_release, plan_stop
+from kubelet.plan_stop import StopVerdict, find_container, plan_release, plan_stop
+from kubelet.restart import is_sidecar
 
 MINIMUM_POD_GRACE_SECONDS = 1  # kubelet 1.36, pkg/kubelet/pod_workers.go
 _ROUNDS = 8  # stage changes one event can cause; there are three
@@ -77,6 +79,8 @@ def _plan(draft: Draft) -> h.Happened | None:
 def _plan_syncing(draft: Draft) -> h.Happened | None:
     if draft.state.rejected is not None:
         return h.ContainersFinished()
+    if draft.state.pod is None:
+        return None  # nobody can say what it should run; it is there to be stopped
     return _FOUND[plan_sync(draft)]
 
 
@@ -104,12 +108,26 @@ _PLANNERS: Mapping[Stage, Callable[[Draft], h.Happened | None]] = {
 
 
 def _take_definition(draft: Draft, event: h.DesiredChanged) -> None:
-    changed = draft.state.pod is not None and draft.state.pod != event.pod
+    before = draft.state.pod
     draft.set(pod=event.pod, wanted=True)
     if not draft.state.start_time:
         draft.set(start_time=draft.now.wall)
-    if changed:
+    if before is not None and before != event.pod:
         draft.set(retry={})  # the new definition may mend what failed
+        _forget_outdated(draft, before, event.pod)
+
+
+def _forget_outdated(draft: Draft, before: Pod, after: Pod) -> None:
+    """What was found out about the image of another definition; a back-off is per image and resources."""
+    old = {container.name: container for container in (*before.spec.init_containers, *before.spec.containers)}
+    for container in (*after.spec.init_containers, *after.spec.containers):
+        was = old.get(container.name)
+        if was is None or was == container:
+            continue
+        draft.cancel(Key("EnsureImage", container.name), Why.DEFINITION_CHANGED)
+        draft.remember(container.name, image_id="", image_retry_at=0.0)
+        if (was.image, was.resources) != (container.image, container.resources):
+            draft.remember(container.name, backoff=None)
 
 
 def _keep_definition(draft: Draft, event: h.DesiredChanged) -> None:
@@ -209,16 +227,34 @@ def _network_changed(draft: Draft, event: h.NetworkChanged) -> None:
 
 def _probe_settled(draft: Draft, event: h.ProbeSettled) -> None:
     name, container_id = event.container, event.container_id
+    observed = draft.state.observed
+    newest = observed.latest(name) if observed is not None else None
+    if newest is None or newest.id != container_id:
+        return  # a late word about a container that another one has replaced
     if event.kind == "readiness":
         draft.remember(name, ready_id=container_id if event.healthy else "")
     elif event.kind == "startup" and event.healthy:
         draft.remember(name, started_id=container_id)
     elif not event.healthy:
         memory = draft.state.memory(name)
-        if memory.must_stop is not None and memory.must_stop.container_id == container_id:
-            return
-        message = f"Container {name} failed {event.kind} probe, will be restarted"
-        draft.remember(name, must_stop=MustStop(container_id, message, event.grace_seconds))
+        if memory.must_stop is None or memory.must_stop.container_id != container_id:
+            _stop_unhealthy(draft, event)
+
+
+def _stop_unhealthy(draft: Draft, event: h.ProbeSettled) -> None:
+    """A failed liveness or startup probe ends the container; it comes back unless its policy is Never."""
+    container = find_container(draft, event.container)
+    if container is None:
+        return
+    if is_sidecar(container):
+        message, back = f"Init container {container.name} failed {event.kind} probe", True
+    else:
+        message = f"Container {container.name} failed {event.kind} probe"
+        back = (container.restart_policy or draft.pod.spec.restart_policy) != "Never"
+        if back:
+            message += ", will be restarted"
+    order = MustStop(event.container_id, message, event.grace_seconds, brings_back=back)
+    draft.remember(container.name, must_stop=order)
 
 
 def _readiness_only(draft: Draft, event: h.ProbeSettled) -> None:

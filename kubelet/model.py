@@ -135,6 +135,7 @@ class MustStop:
     message: str
     grace_seconds: int | None = None  # probe-level grace; None = the pod's
     since: float = 0.0  # wall: when the stop began, 0 = not yet
+    brings_back: bool = False  # it runs again whatever code it ends with
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class PodState:
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict)
     volumes: Volumes = Volumes.NONE
     initialized_in: str = ""  # sandbox id in which every init container has completed
+    replacing_since: float = 0.0  # wall: when the containers of a bad sandbox began to be stopped
     sandbox_attempts: int = 0  # sandboxes ever tried, the next RunSandbox's attempt
     stopped_sandboxes: frozenset[str] = frozenset()  # StopPodSandbox succeeded: network released
     ips: tuple[str, ...] = ()  # last known pod addresses, kept after termination

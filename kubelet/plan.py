@@ -9,6 +9,7 @@ contradicted. The order of things and the strings are those of kubelet 1.36
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from kube.objects.core_v1 import Container
@@ -108,29 +109,37 @@ def why_new_sandbox(state: PodState) -> str:
 
 
 def is_finished_without_sandbox(draft: Draft) -> bool:
-    """Whether every regular container has ended and its policy does not want it back."""
+    """Whether nothing would run in a new sandbox: init has failed, or every container has ended, for good."""
     spec = draft.pod.spec
-    for container in spec.containers:
-        code = last_exit_code(draft, container)
-        if code is None or should_restart(spec, container, code):
-            return False
-    return True
+    for container in spec.init_containers:
+        ended = last_exit(draft, container)
+        if ended is not None and ended.exit_code and not is_wanted_back(draft, container, ended):
+            return True
+    return all(has_ended_for_good(draft, container) for container in spec.containers)
 
 
-LOST_EXIT_CODE = 137  # kubelet 1.36 reports a container it cannot find any more as killed
+def has_ended_for_good(draft: Draft, container: Container) -> bool:
+    ended = last_exit(draft, container)
+    return ended is not None and not is_wanted_back(draft, container, ended)
 
 
-def last_exit_code(draft: Draft, container: Container) -> int | None:
-    """Exit code of the last run of the container; None while it runs or has never run."""
-    memory = draft.state.memory(container.name)
+def last_exit(draft: Draft, container: Container) -> ObservedContainer | None:
+    """How the last run of the container ended; None when it runs, has never run, or nobody can tell."""
     seen = draft.observed.latest(container.name)
     if seen is not None:
-        if seen.phase is Phase.EXITED:
-            return seen.exit_code
+        return seen if seen.phase is Phase.EXITED else None
+    memory = draft.state.memory(container.name)
+    if memory.last_exit is None or memory.last_exit.restart_count != memory.restart_count:
         return None
-    if memory.restart_count < 0:
-        return None
-    return memory.last_exit.exit_code if memory.last_exit is not None else LOST_EXIT_CODE
+    return memory.last_exit
+
+
+def is_wanted_back(draft: Draft, container: Container, ended: ObservedContainer) -> bool:
+    """By its policy, or because it was only stopped to be started again."""
+    order = draft.state.memory(container.name).must_stop
+    if order is not None and order.container_id == ended.id and order.brings_back:
+        return True
+    return should_restart(draft.pod.spec, container, ended.exit_code)
 
 
 def replace_sandbox(draft: Draft, why: str) -> None:
@@ -143,16 +152,28 @@ def replace_sandbox(draft: Draft, why: str) -> None:
         return
     if draft.state.network_error and not draft.pod.spec.host_network:
         return  # an event tells when the network is ready
+    prefetch_images(draft)
     attempt = draft.state.sandbox_attempts
     if observed.sandboxes:
-        attempt = max(attempt, observed.sandboxes[0].attempt + 1)
+        newest = observed.sandboxes[0]
+        attempt = max(attempt, newest.attempt + 1)
+        made = newest.created_at / NANOSECONDS_PER_SECOND
+        if made <= draft.now.wall < made + SANDBOX_PACE_SECONDS:
+            draft.wake_wall(made + SANDBOX_PACE_SECONDS)
+            return
     draft.act(RunSandbox(why, attempt))
-    prefetch_images(draft)
+
+
+# A sandbox that dies, or has no address, as soon as it is made must not be made again without pause;
+# kubelet 1.36 cannot either, since it compares with the runtime once a second (pkg/kubelet/pleg).
+SANDBOX_PACE_SECONDS = 1.0
 
 
 def _clear_old_sandboxes(draft: Draft, why: str) -> bool:
-    """Stop containers, then sandboxes; True while that is not done."""
-    deadline = draft.now.wall + (draft.pod.spec.termination_grace_period_seconds or 0)
+    """Stop containers within one grace period, then sandboxes; True while that is not done."""
+    if not draft.state.replacing_since:
+        draft.set(replacing_since=draft.now.wall)
+    deadline = draft.state.replacing_since + (draft.pod.spec.termination_grace_period_seconds or 0)
     if stop_containers(draft, deadline, Why.SANDBOX_CHANGED):
         return True
     pending = False
@@ -231,7 +252,7 @@ def is_all_regular_finished(draft: Draft, sandbox: ObservedSandbox) -> bool:
         seen = draft.observed.latest(container.name, sandbox.id)
         if seen is None or seen.phase is not Phase.EXITED:
             return False
-        if should_restart(spec, container, seen.exit_code):
+        if is_wanted_back(draft, container, seen):
             return False
     return True
 
@@ -252,7 +273,7 @@ def step_init(draft: Draft, index: int, sandbox: ObservedSandbox) -> tuple[bool,
         return False, False
     if seen.exit_code == 0:
         return True, False
-    if spec.restart_policy == "Never":
+    if not is_wanted_back(draft, container, seen):
         return False, True
     restart(draft, container, seen, sandbox)
     return False, False
@@ -285,31 +306,29 @@ def is_started(state: PodState, container: Container, seen: ObservedContainer) -
 
 
 def plan_regular(draft: Draft, sandbox: ObservedSandbox) -> Verdict:
-    spec = draft.pod.spec
+    """Bring the regular containers forward, strictly in their order (one that fails holds nobody back)."""
     finished = True
-    for container in spec.containers:
+    turn = True  # False while a container before waits for its image, which is being had
+    for container in draft.pod.spec.containers:
         seen = draft.observed.latest(container.name, sandbox.id)
         if seen is None:
-            finished = False
-            begin_or_restart(draft, container, sandbox)
+            if has_ended_for_good(draft, container):
+                continue  # in an older sandbox
+            if turn:
+                begin(draft, container, sandbox, Why.NOT_RUNNING)
+                turn = draft.in_flight("EnsureImage", container.name) is None
+            else:
+                ensure_image(draft, container)
         elif seen.phase is not Phase.EXITED:
-            finished = False
             bring_up(draft, container, seen)
-        elif should_restart(spec, container, seen.exit_code):
-            finished = False
+        elif is_wanted_back(draft, container, seen):
             restart(draft, container, seen, sandbox)
+        else:
+            continue
+        finished = False
     if finished and not draft.is_starting():
         return Verdict.FINISHED
     return Verdict.GOES_ON
-
-
-def begin_or_restart(draft: Draft, container: Container, sandbox: ObservedSandbox) -> None:
-    """First run in this sandbox; one that ended for good in an older sandbox is not run again."""
-    if any(older.name == container.name for older in draft.observed.containers):
-        code = last_exit_code(draft, container)
-        if code is not None and not should_restart(draft.pod.spec, container, code):
-            return
-    begin(draft, container, sandbox, Why.NOT_RUNNING)
 
 
 # One container
@@ -343,7 +362,9 @@ def bring_up(draft: Draft, container: Container, seen: ObservedContainer) -> Non
     memory = draft.state.memory(container.name)
     if stale and (memory.must_stop is None or memory.must_stop.container_id != seen.id):
         message = f"Container {container.name} definition changed, will be restarted"
-        draft.remember(container.name, must_stop=MustStop(seen.id, message))
+        if is_sidecar(container):
+            message = f"Init container {container.name} definition changed"
+        draft.remember(container.name, must_stop=MustStop(seen.id, message, brings_back=True))
     must_stop = draft.state.memory(container.name).must_stop
     if must_stop is not None and must_stop.container_id == seen.id:
         stop_one(draft, container, seen)
@@ -361,8 +382,7 @@ def stop_one(draft: Draft, container: Container, seen: ObservedContainer) -> Non
     begun = order.since or draft.now.wall
     if not order.since:
         draft.emits.append(Emit("Killing", order.message, container=container.name))
-        since = MustStop(order.container_id, order.message, order.grace_seconds, draft.now.wall)
-        draft.remember(container.name, must_stop=since)
+        draft.remember(container.name, must_stop=replace(order, since=draft.now.wall))
     stop_containers(draft, begun + grace, order.message, only=seen.id)
 
 

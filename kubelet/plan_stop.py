@@ -69,16 +69,19 @@ def stop_containers(draft: Draft, deadline: float, why: str, only: str = "") -> 
         for seen in draft.observed.containers
         if seen.phase in (Phase.RUNNING, Phase.UNKNOWN) and only in ("", seen.id)
     ]
-    if not only and any(key.kind in ("CreateContainer", "StartContainer") for key in draft.state.in_flight):
-        return True  # it may come up any moment
+    # One that is being made may come up any moment; what stops before it need not wait for that.
+    coming = [
+        key.target for key in draft.state.in_flight if key.kind in ("CreateContainer", "StartContainer")
+    ]
     order = _stop_order(draft)
     top = max(order.values(), default=0)
-    first = max((order.get(seen.name, top) for seen in running), default=top)
+    names = [seen.name for seen in running] + ([] if only else coming)
+    first = max((order.get(name, top) for name in names), default=top)
     for seen in running:
         rank = order.get(seen.name, top)
         reason = why if rank == top or only else Why.SIDECARS_LAST
         _stop_one(draft, seen, deadline, reason, may_stop=bool(only) or rank == first)
-    return bool(running)
+    return bool(running or (coming and not only))
 
 
 def _stop_order(draft: Draft) -> dict[str, int]:
