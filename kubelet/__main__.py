@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +71,14 @@ async def _serve_until_stopped(flags: Flags, config: KubeletConfiguration) -> in
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runtime = await _find_runtime(config, stop)
+    runtime = await _find_runtime(config.container_runtime_endpoint, config, stop)
     if runtime is None:
         return 0
+    if config.image_service_endpoint not in ("", config.container_runtime_endpoint):
+        other = await _find_runtime(config.image_service_endpoint, config, stop)
+        if other is None:
+            return 0
+        runtime = replace(runtime, images=other.images)
     try:
         ending = await run_agent(Settings(flags, config), runtime, stop)
     except OSError as error:
@@ -87,14 +93,13 @@ async def _serve_until_stopped(flags: Flags, config: KubeletConfiguration) -> in
     return 0
 
 
-async def _find_runtime(config: KubeletConfiguration, stop: asyncio.Event) -> Runtime | None:
+async def _find_runtime(endpoint: str, config: KubeletConfiguration, stop: asyncio.Event) -> Runtime | None:
     """Wait for the runtime: it may start after the agent. None when told to stop first."""
     from aio import log as aio_log
     from cri.errors import CriError
     from cri.wire import connect
 
     log = aio_log.get(__name__)
-    endpoint = config.container_runtime_endpoint
     said = ""
     while not stop.is_set():
         try:

@@ -17,7 +17,6 @@ from aio.supervise import Ending, Stage, Supervisor
 from cri.event_sources import make_event_source
 from cri.events import ENDINGS
 from cri.wire import Runtime
-from kube.quantity import parse
 from kubelet import events, marks
 from kubelet.admission import Room
 from kubelet.checkpoint import DIRECTORY, CheckpointFiles
@@ -28,12 +27,11 @@ from kubelet.draft import Policy
 from kubelet.execute import ActionExecutor
 from kubelet.files import LogFiles
 from kubelet.flags import Flags
-from kubelet.gc_run import GarbageCollector, GcPaths
+from kubelet.hook_http import http_get
 from kubelet.hooks import HookRunner
-from kubelet.http_fetch import get_status
+from kubelet.housekeeping import Housekeeping
 from kubelet.images.model import PullLimits
 from kubelet.images.puller import ImagePuller
-from kubelet.logrotate import LogRotator, RotationPolicy
 from kubelet.messages import TerminationMessages
 from kubelet.node.facts import CGROUP_V1_MESSAGE, read_node
 from kubelet.node.process import freeze_garbage_collector
@@ -101,7 +99,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     record = PodRecord(clock, executors, checkpoints, sink, lambda: status_node)
     executor = ActionExecutor(
         runtime.runtime, observer, images, volumes, LogFiles(lambda: facts),
-        HookRunner(runtime.runtime.exec_sync, get_status, clock, record.hook_fell_back),
+        HookRunner(runtime.runtime.exec_sync, http_get, clock, record.hook_fell_back),
         NoObjects(), lambda: facts, clock, executors, record.forget,
     )  # fmt: skip
     policy = Policy(config.crash_loop_back_off.max_container_restart_period)
@@ -113,14 +111,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     loops = RuntimeLoops(runtime.runtime, source, workers, clock, flags.relist_period)
     desired = DesiredPods(workers, sink, clock, expecting(source_names(config)))
     view = PodView(workers, record, sink, record.prober)
-    rotation = RotationPolicy(
-        parse(config.container_log_max_size).to_int(),
-        config.container_log_max_files,
-        config.container_log_monitor_interval,
-    )
-    rotator = LogRotator(runtime.runtime, executors, clock, view.running_logs, rotation)
-    paths = GcPaths(facts.root_dir, facts.pod_logs_dir, facts.container_logs_dir)
-    garbage = GarbageCollector(runtime.runtime, executors, clock, sink, node_ref, view.known, paths)
+    keeping = Housekeeping(runtime.runtime, runtime.images, clock, executors, sink, view)
 
     # Take stock before anything is heard of: events and sources then build on it.
     await workers.find(await executors.run("fsync", checkpoints.read_all))
@@ -132,8 +123,8 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
         supervisor.add(f"source {name}", loop, stage="sources")
     if not sources:
         desired.settle()  # nothing will ever be delivered
-    supervisor.add("log rotation", rotator.run, stage="sources")
-    supervisor.add("garbage collection", garbage.run, stage="sources")
+    for name, loop in (await keeping.loops(config, facts)).items():
+        supervisor.add(name, loop, stage="sources")
     supervisor.add("workers", workers.run, stage="workers")
     supervisor.add_stop("stop workers", workers.close, stage="workers")
     supervisor.add("probes", record.prober.run, stage="workers")

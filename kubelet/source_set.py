@@ -7,9 +7,8 @@ from functools import partial
 
 from aio.executors import Executors
 from kubelet.configuration import KubeletConfiguration
-from kubelet.http_fetch import fetch_manifest
 from kubelet.sources.file import FileSource
-from kubelet.sources.http import FETCH_TIMEOUT_SECONDS, HttpSource
+from kubelet.sources.http import HttpSource, fetcher
 from kubelet.sources.manifest import decoder
 from kubelet.sources.model import FILE, HTTP, Deliver, Report
 
@@ -38,14 +37,14 @@ def make_sources(
             deliver=deliver,
             report=report,
             relist_seconds=config.file_check_frequency,
-            run_in_thread=partial(executors.run, "walk"),
+            run_in_thread=partial(executors.run, "walk", key=config.static_pod_path),
         ).run
     if config.static_pod_url:
         url = config.static_pod_url
         loops[HTTP] = HttpSource(
             url,
             decoder(HTTP, node_name),
-            partial(fetch_manifest, url, config.static_pod_url_header, FETCH_TIMEOUT_SECONDS),
+            fetcher(url, config.static_pod_url_header),
             deliver=deliver,
             report=report,
             poll_seconds=config.http_check_frequency,

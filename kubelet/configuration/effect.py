@@ -24,7 +24,7 @@ ACTED_ON = frozenset(
         "containerLogMonitorInterval", "seccompDefault", "clusterDomain", "clusterDNS",
         "resolvConf", "cgroupsPerQOS", "enforceNodeAllocatable", "failCgroupV1", "failSwapOn",
         "oomScoreAdj", "cpuCFSQuota", "cpuCFSQuotaPeriod", "logging",
-        "mergeDefaultEvictionSettings",
+        "mergeDefaultEvictionSettings", "maxPods", "allowedUnsafeSysctls",
     }
 )  # fmt: skip
 
