@@ -101,10 +101,10 @@ def _is_first_failure(draft: Draft, action: a.Action) -> bool:
 def _looked(draft: Draft, action: a.Look, result: h.Result) -> None:
     observed = result.observed
     assert observed is not None, "a look that saw nothing"
-    draft.set(expected_exits=draft.state.expected_exits - action.expect_exits)
     if observed.as_of < draft.state.floor:
         draft.set(look_wanted=True)
         return
+    draft.set(expected_exits=draft.state.expected_exits - action.expect_exits)
     absorb(draft, observed)
 
 

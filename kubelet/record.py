@@ -35,6 +35,7 @@ log = aio_log.get(__name__)
 
 STATUS_PAUSE_SECONDS = 0.01
 CHECKPOINT_PAUSE_SECONDS = 0.1
+CHECKPOINT_RETRY_SECONDS = 5.0  # after the disk refused one
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class PodRecord:
     _status_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _checkpoint_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _urgent: set[asyncio.Task[None]] = field(default_factory=set)
+    _forgetting: set[str] = field(default_factory=set)  # uids whose file is removed: not to be written again
+    _is_refused: bool = False
 
     def bind(self, worker_of: Callable[[str], PodWorker | None], prober: Prober) -> None:
         """Close the circle: probes tell this record, it tells their workers."""
@@ -88,11 +91,13 @@ class PodRecord:
     def forgotten(self, worker: PodWorker) -> None:
         self._status_due.pop(worker.uid, None)
         self._checkpoint_due.pop(worker.uid, None)
+        self._forgetting.discard(worker.uid)
         if self._prober is not None:
             self._prober.reconcile(worker.uid, {})
 
     async def forget(self, uid: str) -> None:
         """Remove the pod's checkpoint."""
+        self._forgetting.add(uid)
         self._version += 1
         await self.executors.run("fsync", self.files.remove, uid, self._version)
 
@@ -176,7 +181,7 @@ class PodRecord:
         """The loop that writes checkpoints of what changed."""
         while True:
             await self._checkpoint_wanted.wait()
-            await self.clock.sleep(CHECKPOINT_PAUSE_SECONDS)
+            await self.clock.sleep(CHECKPOINT_RETRY_SECONDS if self._is_refused else CHECKPOINT_PAUSE_SECONDS)
             await self.flush_checkpoints()
 
     async def flush_checkpoints(self) -> None:
@@ -195,6 +200,7 @@ class PodRecord:
     async def _write(self, workers: list[PodWorker], *, sync: bool) -> None:
         self._version += 1
         version = self._version
+        workers = [worker for worker in workers if worker.uid not in self._forgetting]
         kept = [keep(worker.state, worker.status, worker.origin) for worker in workers]
 
         def write_all() -> list[OSError]:
@@ -207,10 +213,13 @@ class PodRecord:
             return failed
 
         # A disk that is full must not stop pods from being stopped: said, and tried again.
-        for error in await self.executors.run("fsync", write_all):
+        errors = await self.executors.run("fsync", write_all)
+        self._is_refused = bool(errors)
+        for error in errors:
             log.error("Could not write a checkpoint", err=error)
-            for worker in workers:
-                self._checkpoint_due[worker.uid] = worker
+        if errors:
+            self._checkpoint_due = {worker.uid: worker for worker in workers} | self._checkpoint_due
+            self._checkpoint_wanted.set()
 
 
 def _shows(state: PodState) -> tuple[Any, ...]:
@@ -234,6 +243,7 @@ def _is_worth_keeping(state: PodState, before: PodState) -> bool:
         or state.stage is not before.stage
         or state.volumes is not before.volumes
         or state.initialized_in != before.initialized_in
+        or state.sandbox_attempts != before.sandbox_attempts
         or state.ips != before.ips
     )
 

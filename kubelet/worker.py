@@ -105,15 +105,18 @@ class PodWorker:
     async def run(self) -> None:
         """Work until the pod is forgotten. Raises Bug with the pod's story."""
         try:
-            self._take(h.Woke())
-            while self.state.stage is not Stage.FORGOTTEN:
-                delivery = await self._mailbox.receive(self._patience())
+            # What is known already comes first: a pod that is to be stopped must not begin anything.
+            delivery = self._mailbox.take()
+            while True:
                 if delivery.desired is not None:
                     self._take(delivery.desired)
                 for event in delivery.events:
                     self._take(event)
                 if not delivery:
                     self._take(h.Woke())
+                if self.state.stage is Stage.FORGOTTEN:
+                    return
+                delivery = await self._mailbox.receive(self._patience())
         except Bug as bug:
             raise Bug(bug.message, story=self.story.lines()) from bug
 

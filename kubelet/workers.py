@@ -132,11 +132,12 @@ class Workers:
     def _want(self, pod: Pod) -> None:
         uid, name = pod.metadata.uid, full_name(pod)
         worker = self._workers.get(uid)
+        is_deleted = pod.metadata.deletion_timestamp is not None
         if worker is not None:
-            if worker.is_leaving:
-                self._held[name] = pod
-            else:
+            if not worker.is_leaving:
                 worker.want(h.DesiredChanged(pod))
+            elif not is_deleted:
+                self._held[name] = pod
             return
         holder = self._names.get(name, uid)
         if holder != uid:
@@ -146,8 +147,12 @@ class Workers:
         found = self._found.pop(uid, None)
         state = self._first_state(uid, pod, found)
         if state.stop is not None and not state.wanted:
-            self._held[name] = pod  # it was on its way out when the agent ended
+            if not is_deleted:
+                self._held[name] = pod  # it was on its way out when the agent ended
+            is_deleted = False
         self._start(state, pod, origin_of(pod))
+        if is_deleted:  # seen for the first time when it is already to go: it is cleaned up, never started
+            self._workers[uid].want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
 
     def _first_state(self, uid: str, pod: Pod, found: Found | None) -> PodState:
         now = self._now()
@@ -212,8 +217,8 @@ class Workers:
         if self._workers.get(uid) is not worker:
             return
         del self._workers[uid], self._tasks[uid]
-        for known in [known for known, owner in self._index.items() if owner == uid]:
-            del self._index[known]
+        for known in _ids(worker.state.observed):
+            self._index.pop(known, None)
         if task.cancelled():
             return
         error = task.exception()
@@ -224,14 +229,16 @@ class Workers:
             return
         self._record.forgotten(worker)
         log.info("Pod is gone", pod=worker.name, uid=uid)
-        self._release_name(uid)
+        if worker.state.pod is not None:
+            self._release_name(full_name(worker.state.pod), uid)
 
-    def _release_name(self, uid: str) -> None:
-        for name in [name for name, owner in self._names.items() if owner == uid]:
-            del self._names[name]
-            waiting = self._held.pop(name, None)
-            if waiting is not None:
-                self._want(waiting)
+    def _release_name(self, name: str, uid: str) -> None:
+        if self._names.get(name) != uid:
+            return
+        del self._names[name]
+        waiting = self._held.pop(name, None)
+        if waiting is not None:
+            self._want(waiting)
 
     async def run(self) -> None:
         """The named loop of all workers: ends only with the error of one of them."""
@@ -290,7 +297,7 @@ class Workers:
             return
         for uid in listed.keys() - self._workers.keys() - self._found.keys():
             observed = await self._observer.assemble(as_of, *listed[uid], None)
-            if uid in self._workers:
+            if uid in self._workers or not (observed.sandboxes or observed.containers):
                 continue
             log.warning("Stopping a pod that nobody wants", uid=uid)
             self._start(self._rebuilt(uid, Found(None, observed)), None, "")
