@@ -184,13 +184,13 @@ def layer_bytes(entries: Iterable[Entry]) -> bytes:
     return _tar([by_path[path] for path in sorted(by_path)])
 
 
-def pause_bytes(names: Sequence[str] = (PAUSE_NAME,)) -> bytes:
-    """The pause image under `names`."""
+def pause_bytes(names: Sequence[str] = (PAUSE_NAME,), labels: Mapping[str, str] | None = None) -> bytes:
+    """The pause image under `names`; `labels` as for busybox."""
     binary = static_binary("catatonit", "catatonit")
     return image_bytes(
         names,
         [FileEntry("pause", binary.read_bytes(), 0o755)],
-        ImageConfig(entrypoint=("/pause", "-P"), env=(PATH_ENV,), user="65535:65535"),
+        ImageConfig(entrypoint=("/pause", "-P"), user="65535:65535", labels=labels or {}),
     )
 
 

@@ -16,7 +16,7 @@ import struct
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,17 @@ async def target_of(endpoint: str, runtime: RuntimeService) -> Target:
 
 
 async def ensure_builtin_images(
-    endpoint: str, runtime: RuntimeService, images: ImageService, *, clock: Clock | None = None
+    endpoint: str,
+    runtime: RuntimeService,
+    images: ImageService,
+    *,
+    labels: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
 ) -> tuple[str, ...]:
     """Import the built-in pause and busybox images under every name that the runtime lacks.
+
+    With `labels` they are images of their own, which can be removed without taking others of the same
+    content along.
 
     Returns the names that were imported. Raises ImageLoadError or imagefile.ImageBuildError.
     """
@@ -68,16 +76,26 @@ async def ensure_builtin_images(
     sandbox = await sandbox_image(target, runtime)
     imported: list[str] = []
     for names, build in (
-        (tuple(dict.fromkeys((sandbox, imagefile.PAUSE_NAME))), imagefile.pause_bytes),
+        (pause_names(sandbox), imagefile.pause_bytes),
         (imagefile.BUSYBOX_NAMES, imagefile.busybox_bytes),
     ):
-        missing = [name for name in names if not await is_present(images, name)]
+        missing = await absent(images, names)
         if not missing:
             continue
-        archive = await asyncio.to_thread(build, missing)
+        archive = await asyncio.to_thread(build, missing, labels)
         await import_bytes(target, images, archive, pinned=(sandbox,), clock=clock)
         imported += missing
     return tuple(imported)
+
+
+def pause_names(sandbox: str) -> tuple[str, ...]:
+    """The names of the built-in pause image where the runtime is configured with `sandbox`."""
+    return tuple(dict.fromkeys((sandbox, imagefile.PAUSE_NAME)))
+
+
+async def absent(images: ImageService, names: Iterable[str]) -> list[str]:
+    """Those of `names` that the runtime has no image for."""
+    return [name for name in names if not await is_present(images, name)]
 
 
 async def import_bytes(

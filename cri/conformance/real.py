@@ -44,8 +44,18 @@ async def prepared(endpoint: str, image_endpoint: str = "") -> AsyncIterator[tup
             archive = await asyncio.to_thread(imagefile.busybox_bytes, (name,), {"pykubelet.case": name})
             await imageload.import_bytes(loader, images, archive, clock=clock)
 
-        loaded = await imageload.ensure_builtin_images(
-            image_endpoint or endpoint, runtime.runtime, images, clock=clock
+        mark = secrets.token_hex(4)
+        sandbox = await imageload.sandbox_image(loader, runtime.runtime)
+        names = (*imageload.pause_names(sandbox), *imagefile.BUSYBOX_NAMES)
+        for name in await imageload.absent(images, names):
+            stack.push_async_callback(images.remove_image, ImageSpec(image=name))
+        # Labelled, so that removing them cannot remove an image that was here before under another name.
+        await imageload.ensure_builtin_images(
+            image_endpoint or endpoint,
+            runtime.runtime,
+            images,
+            labels={"pykubelet.conformance/run": mark},
+            clock=clock,
         )
         target = Target(
             runtime=runtime.runtime,
@@ -54,12 +64,6 @@ async def prepared(endpoint: str, image_endpoint: str = "") -> AsyncIterator[tup
             event_source=lambda: make_event_source(runtime, clock),
             load_image=load_image,
         )
-        with tempfile.TemporaryDirectory(prefix="cri-conformance-") as directory:
-            mark = secrets.token_hex(4)
-            run = Run(mark, Path(directory), itertools.count(1))
-            try:
-                yield target, run
-            finally:
-                await sweep(runtime.runtime, mark)
-                for name in loaded:
-                    await images.remove_image(ImageSpec(image=name))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="cri-conformance-"))
+        stack.push_async_callback(sweep, runtime.runtime, mark)
+        yield target, Run(mark, Path(directory), itertools.count(1))
