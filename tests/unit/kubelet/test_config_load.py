@@ -346,7 +346,8 @@ def test_text_that_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-@given(st.integers(min_value=-(10**15), max_value=10**15))
+# Up to eleven days: beyond that a float of seconds is coarser than the tolerance.
+@given(st.integers(min_value=-(10**12), max_value=10**12))
 def test_whole_microseconds_survive_the_round_trip(microseconds: int) -> None:
     assert parse_duration(format_duration(microseconds / 1e6)) == pytest.approx(microseconds / 1e6, abs=1e-9)
 
