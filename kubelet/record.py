@@ -158,7 +158,7 @@ class PodRecord:
         status = pod_status(inputs)
         if status == worker.status:
             return
-        worker.status = status
+        worker.status, worker.status_at = status, self.clock.wall()
         self._keep_soon(worker)
         if self.published is not None:
             self.published(worker)

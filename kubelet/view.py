@@ -16,7 +16,10 @@ from kubelet.model import Phase, PodState
 from kubelet.record import PodRecord
 from kubelet.worker import PodWorker
 from kubelet.workers import Workers
+from probes.lateness import BOUNDS_SECONDS
 from probes.worker import Prober
+
+READY = "Ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,16 @@ class PodView:
         uids = {worker.uid for worker in self.workers.all()} | self.workers.unclaimed
         held = {pod.metadata.uid for pod in self.workers.held()}
         return PodsKnown(frozenset(uids | held), is_complete=self.workers.sources_delivered)
+
+    def probes(self) -> Mapping[str, Any]:
+        late = self.prober.lateness
+        return {
+            "count": late.count,
+            "totalSeconds": late.total_seconds,
+            "worstSeconds": late.worst_seconds,
+            "bounds": BOUNDS_SECONDS,
+            "counts": late.counts,
+        }
 
     def story(self, uid: str) -> Mapping[str, Any] | None:
         worker = self.workers.get(uid)
@@ -99,7 +112,13 @@ def _summary(worker: PodWorker) -> dict[str, Any]:
         "stage": worker.state.stage.name,
         "wanted": worker.state.wanted,
         "phase": worker.status.get("phase", ""),
+        "ready": _is_ready(worker.status),
+        "statusAt": round(worker.status_at, 6),
     }
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    return any(one["type"] == READY and one["status"] == "True" for one in status.get("conditions", ()))
 
 
 def _state(state: PodState) -> dict[str, Any]:

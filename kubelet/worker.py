@@ -76,6 +76,7 @@ class PodWorker:
         self.origin = origin
         self.story = Story()
         self.status: dict[str, Any] = {}  # the status last made, in JSON form
+        self.status_at = 0.0  # wall seconds: since when that status stands
         self._parts = parts
         self._mailbox: Mailbox[Desired, h.Happened] = Mailbox(merge_desired)
         self._tasks: dict[Key, asyncio.Task[None]] = {}

@@ -1,4 +1,4 @@
-"""The read-only view of the agent: /pods, /debug/pods, /debug/pods/UID, /configz (pure handlers).
+"""The read-only view of the agent: /pods, /debug/pods[/UID], /debug/probes, /configz (pure handlers).
 
 What is shown comes in through `AgentView`, which `agent.py` implements.
 """
@@ -23,6 +23,9 @@ class AgentView(Protocol):
     def story(self, uid: str) -> Mapping[str, Any] | None:
         """All about one pod: story, state, in flight, back-offs. None when the uid is not known."""
 
+    def probes(self) -> Mapping[str, Any]:
+        """How late probes fired since the start: a histogram, `counts[i]` up to `bounds[i]` seconds."""
+
 
 def view_routes(view: AgentView, configz: Callable[[], Mapping[str, Any]]) -> dict[str, Handler]:
     """The routes of the local socket. `configz` gives the JSON form of the effective configuration."""
@@ -44,4 +47,13 @@ def view_routes(view: AgentView, configz: Callable[[], Mapping[str, Any]]) -> di
     def config(_: Request) -> Response:
         return json({"kubeletconfig": configz()})
 
-    return {"/pods": pods, "/debug/pods": summaries, "/debug/pods/{uid}": story, "/configz": config}
+    def probes(_: Request) -> Response:
+        return json(view.probes())
+
+    return {
+        "/pods": pods,
+        "/debug/pods": summaries,
+        "/debug/pods/{uid}": story,
+        "/debug/probes": probes,
+        "/configz": config,
+    }

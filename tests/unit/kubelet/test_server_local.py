@@ -66,6 +66,9 @@ class View:
     def story(self, uid: str) -> Mapping[str, Any] | None:
         return {"uid": uid, "story": ["began"]} if uid == "u1" else None
 
+    def probes(self) -> Mapping[str, Any]:
+        return {"count": 3, "bounds": [0.001], "counts": [2, 1]}
+
 
 VIEW = Router(view_routes(View(), lambda: {"kind": "KubeletConfiguration", "maxPods": 5}))
 
@@ -78,6 +81,7 @@ def test_view_shows_pods_stories_and_configuration() -> None:
     assert json.loads(get(VIEW, "/debug/pods/u1")[1]) == {"uid": "u1", "story": ["began"]}
     assert get(VIEW, "/debug/pods/u2") == (404, 'cannot show pod: no pod with uid "u2" is known here\n')
     assert get(VIEW, "/debug/pods/u1/more")[0] == 404
+    assert json.loads(get(VIEW, "/debug/probes")[1])["counts"] == [2, 1]
     assert json.loads(get(VIEW, "/configz")[1])["kubeletconfig"]["maxPods"] == 5
 
 
