@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from aio.clock import SystemClock
@@ -47,10 +48,8 @@ from kubelet.source_set import make_sources, source_names
 from kubelet.sources.merge import expecting
 from kubelet.status.inputs import NodeFacts as StatusNode
 from kubelet.view import PodView
-from kubelet.volumes.empty_dir import EmptyDirPlugin
-from kubelet.volumes.host_path import HostPathPlugin
-from kubelet.volumes.mounting import LinuxMounter
-from kubelet.volumes.projected import ComputedVolumes, DownwardApiPlugin, ProjectedPlugin
+from kubelet.volumes.mounting import LinuxMounter, make_shared
+from kubelet.volumes.registry import builtin_plugins
 from kubelet.volumes.service import PodVolumes
 from kubelet.worker import WorkerParts
 from kubelet.workers import Workers
@@ -71,20 +70,13 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     """Run until `stop` is set or a loop ends. Raises OSError when a socket cannot be had."""
     flags, config = settings.flags, settings.config
     clock, executors = SystemClock(), Executors()
-    facts = read_node(flags, config)
+    facts = replace(read_node(flags, config), recursive_read_only=await _mounts_read_only_below(runtime))
     sink = events.RingEvents(clock)
     node_ref = events.node_ref(facts.node_name)
     mounter = LinuxMounter()
 
     # Adapters.
-    computed = ComputedVolumes(mounter, lambda: facts)
-    plugins = (
-        EmptyDirPlugin(mounter, lambda: facts),
-        HostPathPlugin(),
-        DownwardApiPlugin(computed),
-        ProjectedPlugin(computed),
-    )
-    volumes = PodVolumes(plugins, mounter, executors, lambda: facts)
+    volumes = PodVolumes(builtin_plugins(mounter, lambda: facts), mounter, executors, lambda: facts)
     observer = Observer(runtime.runtime, clock, TerminationMessages(executors).read)
     limits = PullLimits(
         parallel=1 if config.serialize_image_pulls else config.max_parallel_image_pulls,
@@ -100,7 +92,8 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     executor = ActionExecutor(
         runtime.runtime, observer, images, volumes, LogFiles(lambda: facts),
         HookRunner(runtime.runtime.exec_sync, http_get, clock, record.hook_fell_back),
-        NoObjects(), lambda: facts, clock, executors, record.forget,
+        NoObjects(), lambda: facts, clock, executors, record.forget, sink,
+        partial(make_shared, mounter, facts.root_dir),
     )  # fmt: skip
     policy = Policy(config.crash_loop_back_off.max_container_restart_period)
     parts = WorkerParts(clock, executor, record, policy, marks.from_environment(os.environ))
@@ -114,7 +107,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     keeping = Housekeeping(runtime.runtime, runtime.images, clock, executors, sink, view)
 
     # Take stock before anything is heard of: events and sources then build on it.
-    await workers.find(await executors.run("fsync", checkpoints.read_all))
+    await workers.find(await executors.run("fsync", checkpoints.read_all), await volumes.on_disk())
     servers = await _serve(settings, view, loops)
 
     supervisor = Supervisor(STAGES)
@@ -142,6 +135,13 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
         sink.record(events.cgroup_v1(node_ref, CGROUP_V1_MESSAGE))
     freeze_garbage_collector()
     return await supervisor.run(stop)
+
+
+async def _mounts_read_only_below(runtime: Runtime) -> bool:
+    """Whether the default handler can make a read-only mount read-only all the way down (KEP-3857)."""
+    handlers = (await runtime.runtime.status()).runtime_handlers
+    features = next((one.features for one in handlers if not one.name), None)
+    return features is not None and features.recursive_read_only_mounts
 
 
 async def _serve(settings: Settings, view: PodView, loops: RuntimeLoops) -> list[PlainServer]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,7 +34,7 @@ from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, Sand
 from kubelet.podspec.downward import DownwardFacts
 from kubelet.podspec.env import ObjectLookup, container_env
 from kubelet.podspec.names import ContainerFacts, PodIdentity
-from kubelet.podspec.sandbox_config import sandbox_config
+from kubelet.podspec.sandbox_config import dns_for_pod, sandbox_config
 from kubelet.volumes.service import MountWishes, PodVolumes
 
 log = aio_log.get(__name__)
@@ -72,6 +73,8 @@ class ActionExecutor:
     clock: Clock
     executors: Executors
     forget: Callable[[str], Awaitable[None]]  # removes the checkpoint
+    sink: events.EventSink
+    share_mounts: Callable[[], None]  # blocking: lets mounts pass between host and containers
     limits: Limits = field(default_factory=Limits)
     _users: dict[str, ImageUser] = field(default_factory=dict)  # image id -> its user
     _bring_up: asyncio.Semaphore = field(init=False)
@@ -115,6 +118,8 @@ class ActionExecutor:
         pod = _pod(state)
         context = SandboxContext(self.node(), extra_groups=self._groups(state.uid))
         config = sandbox_config(pod, action.attempt, context)
+        if not action.attempt:
+            self._tell_dns_problems(pod)
         async with self._bring_up:
 
             async def run() -> str:
@@ -126,17 +131,25 @@ class ActionExecutor:
             raise Retry(f'sandbox "{sandbox_id}" vanished while it was made')
         return h.Result(sandbox=sandbox)
 
+    def _tell_dns_problems(self, pod: Pod) -> None:
+        """Once per pod: name servers or search paths that had to be left out."""
+        meta = pod.metadata
+        about = events.pod_ref(meta.namespace, meta.name, meta.uid)
+        for problem in dns_for_pod(pod, self.node()).problems:
+            self.sink.record(events.Event(events.WARNING, problem.reason, problem.message, about))
+
     async def _drop_sandbox(self, sandbox_id: str) -> None:
-        await self.runtime.stop_pod_sandbox(sandbox_id)
+        async with _gone_is_fine():
+            await self.runtime.stop_pod_sandbox(sandbox_id)
         await self.runtime.remove_pod_sandbox(sandbox_id)
 
     async def stop_sandbox(self, _state: PodState, action: a.StopSandbox) -> h.Result:
-        async with self._stopping:
+        async with self._stopping, _gone_is_fine():
             await self.runtime.stop_pod_sandbox(action.sandbox_id)
         return h.Result()
 
     async def remove_sandbox(self, state: PodState, action: a.RemoveSandbox) -> h.Result:
-        async with self._stopping:
+        async with self._stopping, _gone_is_fine():
             await self.runtime.remove_pod_sandbox(action.sandbox_id)
         seen = state.observed.containers if state.observed is not None else ()
         await self._forget_logs(state, [one for one in seen if one.sandbox_id == action.sandbox_id])
@@ -146,6 +159,8 @@ class ActionExecutor:
 
     async def prepare_volumes(self, state: PodState, _action: a.PrepareVolumes) -> h.Result:
         pod = _pod(state)
+        if _propagates_mounts(pod):
+            await self.executors.run("mount", self.share_mounts, key=state.uid)
         await self.volumes.mount_all(pod)
         return h.Result()
 
@@ -227,7 +242,8 @@ class ActionExecutor:
         return h.Result(container=await self.observer.container(action.container_id, sandbox_id))
 
     async def remove_container(self, state: PodState, action: a.RemoveContainer) -> h.Result:
-        await self.runtime.remove_container(action.container_id)
+        async with _gone_is_fine():
+            await self.runtime.remove_container(action.container_id)
         seen = state.observed.by_id(action.container_id) if state.observed is not None else None
         await self._forget_logs(state, [seen] if seen is not None else [])
         return h.Result()
@@ -289,6 +305,15 @@ class ActionExecutor:
         return tuple(sorted({volume.gid for volume in mounted.values() if volume.gid is not None}))
 
 
+@asynccontextmanager
+async def _gone_is_fine() -> AsyncIterator[None]:
+    """What is to be removed and is not there (containerd 1.6 says so for sandboxes) is removed."""
+    try:
+        yield
+    except NotFound as error:
+        log.v(4).info("It was gone already", call=error.call)
+
+
 class _ImageRefused(Exception):
     """The image service gave a reason instead of an image."""
 
@@ -308,6 +333,14 @@ def _container(pod: Pod, name: str) -> Container:
         if container.name == name:
             return container
     raise Rejected(f'cannot find container "{name}": because the definition has none of that name')
+
+
+def _propagates_mounts(pod: Pod) -> bool:
+    return any(
+        mount.mount_propagation not in (None, "", "None")
+        for container in (*pod.spec.init_containers, *pod.spec.containers)
+        for mount in container.volume_mounts
+    )
 
 
 def _identity(state: PodState) -> PodIdentity | None:

@@ -16,7 +16,6 @@ from cri.types import ContainerStatus, Mount
 from kubelet.podspec.names import ContainerFacts
 
 MAX_FILE_BYTES = 4096  # kl/container/runtime.go MaxContainerTerminationMessageLength
-MAX_POD_BYTES = 12 * 1024  # MaxPodTerminationMessageLogLength
 MAX_LOG_BYTES = 2048  # MaxContainerTerminationMessageLogLength
 MAX_LOG_LINES = 80  # MaxContainerTerminationMessageLogLines
 FALLBACK_TO_LOGS = "FallbackToLogsOnError"
@@ -38,19 +37,6 @@ def message_file(mounts: Iterable[Mount], message_path: str) -> str:
 def joined(runtime_message: str, own_message: str) -> str:
     """The runtime's own words, then the container's."""
     return ": ".join(part for part in (runtime_message, own_message) if part)
-
-
-def bytes_per_container(containers: int) -> int:
-    """The share of one container in the pod's budget."""
-    return MAX_POD_BYTES // max(containers, 1)
-
-
-def cut_to_budget(message: str, containers: int) -> str:
-    """`message` cut at the end to its share, never inside a character."""
-    limit = bytes_per_container(containers)
-    if len(message) * 4 <= limit:
-        return message
-    return message.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
 def read_termination_message(status: ContainerStatus, facts: ContainerFacts) -> str:

@@ -96,12 +96,15 @@ class Workers:
 
     # Start
 
-    async def find(self, checkpoints: Iterable[Kept]) -> None:
-        """Take stock after a start: what the runtime runs, what the checkpoints remember."""
+    async def find(self, checkpoints: Iterable[Kept], on_disk: Iterable[str] = ()) -> None:
+        """Take stock after a start: what the runtime runs, what checkpoints and the disk remember.
+
+        `on_disk` are the uids that have a directory or a mount: what nobody claims is released.
+        """
         as_of = self._clock.monotonic()
         listed = await self._observer.read_all()
         kept = {one.uid: one for one in checkpoints}
-        uids = sorted(listed.keys() | kept.keys())
+        uids = sorted({*listed, *kept, *on_disk})
         observed = await asyncio.gather(
             *(self._observer.assemble(as_of, *listed.get(uid, ([], [])), None) for uid in uids)
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from kube.objects.core_v1 import Container, EphemeralContainer, PodSpec, VolumeMount
 from kubelet import reasons
+from kubelet.message_budget import cut_to_budget
 from kubelet.model import (
     NANOSECONDS_PER_SECOND,
     ContainerMemory,
@@ -127,7 +128,8 @@ def _state(view: View, container: ObservedContainer) -> JsonObject:
     if container.reason:
         exit_["reason"] = container.reason
     if container.message:
-        exit_["message"] = container.message
+        spec = view.inputs.pod.spec
+        exit_["message"] = cut_to_budget(container.message, len(spec.containers) + len(spec.init_containers))
     if container.started_at:
         exit_["startedAt"] = stamp_ns(container.started_at)
     if container.finished_at:

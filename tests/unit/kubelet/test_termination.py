@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from cri.types import ContainerStatus, Mount
+from kubelet.message_budget import bytes_per_container, cut_to_budget
 from kubelet.podspec.names import ContainerFacts, PodIdentity
 from kubelet.termination import (
-    bytes_per_container,
-    cut_to_budget,
     joined,
     may_use_logs,
     read_termination_message,
