@@ -243,6 +243,11 @@ def _documents(text: str) -> Iterator[Document]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise InvalidObject([_syntax(_reason(error), mark.line + 1 if mark else 0)]) from error
+    except yaml.reader.ReaderError as error:
+        # libyaml counts in bytes of UTF-8, whatever it was given.
+        line = text.encode("utf-8")[: error.position].count(b"\n") + 1
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        raise InvalidObject([_syntax(f"{error.reason} (character U+{code:04X})", line)]) from error
     except yaml.YAMLError as error:
         raise InvalidObject([_syntax(" ".join(str(error).split()), 0)]) from error
 

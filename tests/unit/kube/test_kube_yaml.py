@@ -153,3 +153,12 @@ def test_json_text_reads_back_as_the_standard_library_reads_it(value: Any) -> No
     text = json.dumps(value)
     read = json_text.load(text).value
     assert read == json.loads(text) or "\\ud" in text
+
+
+@pytest.mark.parametrize(("text", "line"), [("a: é\nb: 1\nc: \0x\n", 3), ("a: 1\n\x01", 2)])
+def test_control_characters_are_refused_with_their_line(text: str, line: int) -> None:
+    with pytest.raises(InvalidObject) as refused:
+        yaml.load_all(text)
+    (error,) = refused.value.errors
+    assert error.line == line
+    assert "control characters are not allowed (character U+000" in error.message
