@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kubelet.draft import Draft
-from kubelet.model import Observed, ObservedContainer, ObservedSandbox, Phase
+from kubelet.model import Observed, ObservedContainer, ObservedSandbox, Phase, container_age, sandbox_age
 
 
 def absorb(draft: Draft, observed: Observed) -> None:
@@ -48,13 +48,13 @@ def _is_newer_exit(seen: ObservedContainer, known: ObservedContainer | None) -> 
 def with_container(observed: Observed, container: ObservedContainer) -> Observed:
     """`observed` with that container put in or replaced, order kept newest first."""
     rest = tuple(seen for seen in observed.containers if seen.id != container.id)
-    merged = sorted((container, *rest), key=lambda seen: (seen.created_at, seen.restart_count), reverse=True)
+    merged = sorted((container, *rest), key=container_age, reverse=True)
     return replace(observed, containers=tuple(merged))
 
 
 def with_sandbox(observed: Observed, sandbox: ObservedSandbox) -> Observed:
     rest = tuple(box for box in observed.sandboxes if box.id != sandbox.id)
-    merged = sorted((sandbox, *rest), key=lambda box: (box.created_at, box.attempt), reverse=True)
+    merged = sorted((sandbox, *rest), key=sandbox_age, reverse=True)
     return replace(observed, sandboxes=tuple(merged))
 
 

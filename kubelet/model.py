@@ -78,11 +78,21 @@ class ObservedContainer:
     pre_stop: str = ""  # JSON of the preStop handler, from annotations
 
 
+def sandbox_age(box: ObservedSandbox) -> tuple[int, int]:
+    """Sorts sandboxes of one pod, oldest first. Attempts only grow; the clock may step back."""
+    return box.attempt, box.created_at
+
+
+def container_age(seen: ObservedContainer) -> tuple[int, int]:
+    """Sorts containers of one name, oldest first, by the same reasoning."""
+    return seen.restart_count, seen.created_at
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What the runtime said of one pod. `as_of` is taken before the first call that made it.
 
-    Both tuples are ordered newest first.
+    Both tuples are ordered newest first, containers among those of their name.
     """
 
     as_of: float

@@ -24,7 +24,14 @@ from cri.types import (
     PodSandboxFilter,
     PodSandboxStatus,
 )
-from kubelet.model import Observed, ObservedContainer, ObservedSandbox, Phase
+from kubelet.model import (
+    Observed,
+    ObservedContainer,
+    ObservedSandbox,
+    Phase,
+    container_age,
+    sandbox_age,
+)
 from kubelet.podspec.names import POD_UID, ContainerFacts, container_facts, pod_identity
 
 PHASES = {
@@ -112,8 +119,8 @@ class Observer:
         seen = [await self._complete_container(container, known) for container in containers]
         return Observed(
             as_of,
-            tuple(sorted(filter(None, sandboxes), key=_sandbox_age, reverse=True)),
-            tuple(sorted(filter(None, seen), key=_container_age, reverse=True)),
+            tuple(sorted(filter(None, sandboxes), key=sandbox_age, reverse=True)),
+            tuple(sorted(filter(None, seen), key=container_age, reverse=True)),
         )
 
     async def _complete_sandbox(self, box: PodSandbox, known: Observed | None) -> ObservedSandbox | None:
@@ -161,14 +168,6 @@ def _is_behind(reading: Observed, expect_exits: frozenset[str]) -> bool:
     running = {seen.id for seen in reading.containers if not seen.finished_at}
     ready = {box.id for box in reading.sandboxes if box.ready}
     return bool(expect_exits & (running | ready))
-
-
-def _sandbox_age(box: ObservedSandbox) -> tuple[int, int]:
-    return box.created_at, box.attempt
-
-
-def _container_age(seen: ObservedContainer) -> tuple[int, int]:
-    return seen.created_at, seen.restart_count
 
 
 def observed_sandbox(status: PodSandboxStatus) -> ObservedSandbox:

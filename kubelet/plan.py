@@ -56,7 +56,8 @@ def plan_sync(draft: Draft) -> Verdict:
     state = draft.state
     if state.volumes is not Volumes.MOUNTED:
         draft.act(PrepareVolumes(Why.VOLUMES_FIRST))
-        prefetch_images(draft)
+        if why_new_sandbox(state):
+            prefetch_images(draft)  # not for a pod met as it runs: it may never need them
         return Verdict.GOES_ON
     why = why_new_sandbox(state)
     if why:

@@ -114,10 +114,9 @@ def _stop_one(draft: Draft, seen: ObservedContainer, deadline: float, why: str, 
             draft.act(RunPreStop(why, name, seen.id, remaining))
             draft.wake_wall(deadline)
             return
-    if not may_stop:
+    if not may_stop and remaining > 0:
         draft.wake_wall(deadline)
-        if remaining > 0:
-            return
+        return
     grace = max(MINIMUM_STOP_GRACE_SECONDS, remaining)
     under_way = draft.in_flight("StopContainer", seen.id)
     if under_way is not None:

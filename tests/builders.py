@@ -39,6 +39,9 @@ from kubelet.model import (
     Phase,
     PodState,
     Stage,
+    Volumes,
+    container_age,
+    sandbox_age,
 )
 from kubelet.podspec.names import container_hash
 
@@ -243,8 +246,8 @@ class PodSim:
 
     def look(self) -> Observed:
         """What the runtime would say now."""
-        boxes = sorted((box.seen() for box in self.boxes.values()), key=_box_age, reverse=True)
-        seen = sorted((one.seen for one in self.ran.values()), key=_age, reverse=True)
+        boxes = sorted((box.seen() for box in self.boxes.values()), key=sandbox_age, reverse=True)
+        seen = sorted((one.seen for one in self.ran.values()), key=container_age, reverse=True)
         return Observed(self.mono, tuple(boxes), tuple(seen))
 
     def exit(self, name: str, code: int = 1, *, tell: bool = True) -> PodSim:
@@ -257,7 +260,7 @@ class PodSim:
 
     def lose_sandbox(self, *, code: int = 137) -> PodSim:
         """The newest sandbox dies with all that runs in it."""
-        box = max(self.boxes.values(), key=lambda box: box.created_at)
+        box = max(self.boxes.values(), key=lambda box: box.attempt)
         box.ready = False
         for container_id, one in self.ran.items():
             if one.seen.sandbox_id == box.id and one.seen.phase is Phase.RUNNING:
@@ -368,6 +371,12 @@ class PodSim:
 
     # Questions
 
+    def is_at(self, stage: Stage) -> bool:
+        return self.state.stage is stage
+
+    def has(self, volumes: Volumes) -> bool:
+        return self.state.volumes is volumes
+
     def definition(self, name: str) -> Container:
         assert self.state.pod is not None
         spec = self.state.pod.spec
@@ -376,7 +385,7 @@ class PodSim:
     def latest(self, name: str) -> ObservedContainer:
         seen = [one.seen for one in self.ran.values() if one.seen.name == name]
         assert seen, f"the runtime has no container {name}"
-        return max(seen, key=_age)
+        return max(seen, key=container_age)
 
     def running(self, name: str) -> ObservedContainer:
         seen = self.latest(name)
@@ -429,14 +438,6 @@ class PodSim:
 def describe(action: a.Action) -> str:
     kind = type(action).__name__
     return f"{kind} {action.container}" if isinstance(action, a.ForContainer) else kind
-
-
-def _box_age(box: ObservedSandbox) -> tuple[int, int]:
-    return box.created_at, box.attempt
-
-
-def _age(seen: ObservedContainer) -> tuple[int, int]:
-    return seen.created_at, seen.restart_count
 
 
 _METHODS: dict[type[a.Action], Callable[[PodSim, Any], h.Result]] = {
