@@ -47,8 +47,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Beside the root and not in it: `down --purge` removes the root while it holds the lock."""
-        return Path("/run/lock") / f"pykubelet-{self.tag}.lock"
+        return self.root / "lock"
 
     @property
     def bridge(self) -> str:

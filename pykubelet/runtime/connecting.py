@@ -51,6 +51,8 @@ def _is_socket(endpoint: str) -> bool:
 @asynccontextmanager
 async def connected(endpoint: str) -> AsyncIterator[Runtime]:
     """The runtime at `endpoint`; its errors come out as CommandError."""
+    if not _is_socket(endpoint):
+        raise CommandError(f'cannot use the runtime at "{endpoint}": because there is no socket')
     try:
         runtime = await connect(endpoint)
     except (CriError, ValueError) as error:
@@ -83,4 +85,4 @@ async def look(runtime: Runtime) -> Seen:
     boxes, containers = await asyncio.gather(
         runtime.runtime.list_pod_sandboxes(), runtime.runtime.list_containers()
     )
-    return Seen(boxes, containers)
+    return Seen(boxes, containers, os.uname().nodename.lower())

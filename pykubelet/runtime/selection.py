@@ -30,10 +30,11 @@ T = TypeVar("T", bound=_HasId)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look at the runtime."""
+    """One look at the runtime. `node`: a static pod "web" is called "web-NODE", and is found as "web" too."""
 
     sandboxes: Sequence[PodSandbox]
     containers: Sequence[Container]
+    node: str = ""
 
     def pod_of(self, container: Container) -> PodSandbox | None:
         return next((box for box in self.sandboxes if box.id == container.pod_sandbox_id), None)
@@ -56,7 +57,7 @@ def pod_name(box: PodSandbox | None) -> str:
 def find_sandbox(seen: Seen, reference: str) -> PodSandbox | None:
     """The sandbox meant, the newest when its pod has several; None when there is none."""
     exact = [box for box in seen.sandboxes if box.id == reference]
-    named = exact or _named(seen.sandboxes, reference)
+    named = exact or _named(seen, reference)
     pods = {box.metadata.uid for box in named}
     if len(pods) > 1:
         _ambiguous("pod", reference, {f"{box.metadata.namespace}/{box.metadata.name}" for box in named})
@@ -65,11 +66,18 @@ def find_sandbox(seen: Seen, reference: str) -> PodSandbox | None:
     return _by_prefix(seen.sandboxes, reference, "pod")
 
 
-def _named(boxes: Iterable[PodSandbox], reference: str) -> list[PodSandbox]:
-    namespace, slash, name = reference.partition("/")
-    if not slash:
-        return [box for box in boxes if box.metadata.name == reference]
-    return [box for box in boxes if (box.metadata.namespace, box.metadata.name) == (namespace, name)]
+def _named(seen: Seen, reference: str) -> list[PodSandbox]:
+    """Those of exactly that name, else those of that name on this node."""
+    for suffix in ("", f"-{seen.node}"):
+        namespace, _, name = f"{reference}{suffix}".rpartition("/")
+        found = [
+            box
+            for box in seen.sandboxes
+            if box.metadata.name == name and namespace in ("", box.metadata.namespace)
+        ]
+        if found:
+            return found
+    return []
 
 
 def find_container(seen: Seen, reference: str, name: str | None = None) -> Container | None:
@@ -98,7 +106,7 @@ def _split(seen: Seen, reference: str) -> tuple[str, str | None]:
     parts = reference.split("/")
     if len(parts) == 3:
         return "/".join(parts[:2]), parts[2]
-    if len(parts) == 2 and not _named(seen.sandboxes, reference):
+    if len(parts) == 2 and not _named(seen, reference):
         return parts[0], parts[1]
     return reference, None
 

@@ -1,0 +1,64 @@
+"""How the agent is run in an instance: its configuration file and its command line (pure)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from kubelet.configuration.types import API_VERSION, KIND
+from pykubelet.instance.layout import Layout
+
+STUB_RESOLVER = "127.0.0.53"
+RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNeeds:
+    """What the host and the runtime ask of the agent's configuration."""
+
+    runtime_endpoint: str
+    healthz_port: int
+    is_cgroup2_unified: bool = True
+    has_swap: bool = False
+    resolv_conf: str = "/etc/resolv.conf"
+
+
+def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
+    """The KubeletConfiguration, with a comment at each setting that this host forced."""
+    settings: list[tuple[str, object, str]] = [
+        ("apiVersion", API_VERSION, ""),
+        ("kind", KIND, ""),
+        ("staticPodPath", str(layout.manifests), ""),
+        ("containerRuntimeEndpoint", needs.runtime_endpoint, ""),
+        ("podLogsDir", str(layout.pod_logs), ""),
+        ("healthzBindAddress", "127.0.0.1", ""),
+        ("healthzPort", needs.healthz_port, ""),
+        ("resolvConf", needs.resolv_conf, ""),
+    ]
+    if not needs.is_cgroup2_unified:
+        why = "this host has cgroup v1: the runtime keeps the cgroups"
+        settings += [
+            ("failCgroupV1", False, why),
+            ("cgroupsPerQOS", False, why),
+            ("enforceNodeAllocatable", [], why),
+        ]
+    if needs.has_swap:
+        settings.append(("failSwapOn", False, "swap is on here"))
+    lines = ["# Written by `pykubelet up`; it is written again when the agent is started again."]
+    for name, value, why in settings:
+        lines.append(f"{name}: {json.dumps(value)}" + (f"  # {why}" if why else ""))
+    return "\n".join(lines) + "\n"
+
+
+def kubelet_arguments(layout: Layout) -> list[str]:
+    return [
+        "--config", str(layout.kubelet_config),
+        "--root-dir", str(layout.kubelet),
+        "--local-socket", str(layout.kubelet_socket),
+        "-v", "2",
+    ]  # fmt: skip
+
+
+def choose_resolv_conf(text: str, *, has_resolved: bool) -> str:
+    """The file pods' resolv.conf is made from: a stub on the host's loopback would not answer in a pod."""
+    return RESOLVED_CONF if has_resolved and f"nameserver {STUB_RESOLVER}" in text else "/etc/resolv.conf"

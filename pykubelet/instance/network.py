@@ -1,0 +1,70 @@
+"""The pod network of one instance: its range, and the CNI configuration. All but the route reader is pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pykubelet.errors import CommandError
+from pykubelet.instance.layout import Layout
+
+DEFAULT_SUBNET = "10.244.0.0/24"
+"""The usual instance's: the first /24 of what Kubernetes set-ups commonly use."""
+
+POOL = ipaddress.IPv4Network("10.128.0.0/10")
+CONFLIST_NAME = "10-pykubelet.conflist"
+_Network = ipaddress.IPv4Network
+
+
+def read_routes() -> str:
+    return Path("/proc/net/route").read_text()
+
+
+def routed_networks(routes: str) -> list[_Network]:
+    """The destinations in the text of /proc/net/route, the default route left out."""
+    found = []
+    for line in routes.splitlines()[1:]:
+        parts = line.split()
+        if len(parts) < 8:
+            continue
+        # Hexadecimal of the number as it lies in memory: little-endian on every machine we run on.
+        destination, mask = (int(parts[at], 16).to_bytes(4, "little") for at in (1, 7))
+        if any(mask):
+            found.append(ipaddress.IPv4Network((destination, bin(int.from_bytes(mask, "big")).count("1"))))
+    return found
+
+
+def choose_subnet(layout: Layout, taken: Iterable[_Network]) -> str:
+    """A /24 that overlaps none of `taken`: the usual one for the usual instance, else one of its tag."""
+    routed = list(taken)
+    candidates = [ipaddress.IPv4Network(DEFAULT_SUBNET)] if layout.is_default else []
+    pool = list(POOL.subnets(new_prefix=24))
+    begin = int(layout.tag, 16) % len(pool)
+    for candidate in (*candidates, *pool[begin:], *pool[:begin]):
+        if not any(candidate.overlaps(network) for network in routed):
+            return str(candidate)
+    raise CommandError(f"cannot find a pod range: because every /24 of {POOL} is routed elsewhere")
+
+
+def conflist(layout: Layout, subnet: str, *, has_iptables: bool, has_portmap: bool) -> str:
+    """A bridge with addresses from `subnet`; hostPorts and the way outside where iptables can do them."""
+    plugins: list[dict[str, object]] = [
+        {
+            "type": "bridge",
+            "bridge": layout.bridge,
+            "isGateway": True,
+            "ipMasq": has_iptables,
+            "hairpinMode": True,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": str(layout.leases),
+                "ranges": [[{"subnet": subnet}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }
+    ]
+    if has_iptables and has_portmap:
+        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
+    return json.dumps({"cniVersion": "0.4.0", "name": layout.network, "plugins": plugins}, indent=2) + "\n"

@@ -1,0 +1,164 @@
+"""`pykubelet why POD`: the agent's own account of one pod, put into sentences. All but `why` is pure."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pykubelet.errors import CommandError
+from pykubelet.instance.layout import Layout
+from pykubelet.instance.local import get_json
+from pykubelet.instance.running import KUBELET, find_pod
+from pykubelet.instance.up import refusals
+from pykubelet.tables import age
+
+Json = Mapping[str, Any]
+STORY_LINES = 25
+EVENT_LINES = 10
+
+
+def why(args: Namespace) -> int:
+    layout = Layout.of(args.root)
+    pods = get_json(layout.kubelet_socket, "/debug/pods")["pods"]
+    found = find_pod(pods, args.pod, os.uname().nodename.lower())
+    if found is None:
+        raise CommandError(_not_known(layout, args.pod, pods))
+    told = get_json(layout.kubelet_socket, f"/debug/pods/{found['uid']}")
+    if args.json:
+        json.dump(told, sys.stdout, indent=2)
+        print()
+        return 0
+    print("\n".join(tell(told, datetime.now(UTC))))
+    return 0
+
+
+def _not_known(layout: Layout, name: str, pods: list[dict[str, Any]]) -> str:
+    """With the agent's own words when it refused a manifest that sounds like the one meant."""
+    names = ", ".join(sorted(pod["name"] for pod in pods)) or "none"
+    text = f'cannot explain pod "{name}": because the agent has no such pod; it has {names}'
+    refused = [line for line in refusals(layout.log_of(KUBELET)) if name in line]
+    return "\n".join([text, *(f"  refused: {line}" for line in refused)])
+
+
+def tell(told: Json, now: datetime) -> list[str]:
+    """The whole account, the most important first."""
+    status = told.get("status") or {}
+    phase = told.get("phase") or "Pending"
+    lines = [
+        f"{told['namespace']}/{told['name']} ({told['uid']})",
+        f"from {told['origin']}" if told.get("origin") else "from no source any more",
+        "",
+        f"{phase}: {verdict(told, now)}",
+    ]
+    for title, part in (
+        ("Containers", _containers(status, now)),
+        ("Not fulfilled", _conditions(status)),
+        ("Under way", _under_way(told.get("state") or {})),
+        ("Probes", _probes(told)),
+        ("Events", _events(told, now)),
+        ("Story (newest last)", _story(told)),
+    ):
+        shown = list(part)
+        if shown:
+            lines += ["", f"{title}:", *(f"  {line}" for line in shown)]
+    return lines
+
+
+def verdict(told: Json, now: datetime) -> str:
+    """One sentence: how the pod is and what it waits for."""
+    status = told.get("status") or {}
+    if not told.get("wanted", True):
+        return f"it is not wanted any more and is being removed (stage {told.get('stage')})"
+    if status.get("reason") or status.get("message"):
+        return ": ".join(part for part in (status.get("reason"), status.get("message")) if part)
+    waiting = [
+        f"{one['name']}: {_state(one.get('state', {}), now)}"
+        for one in _statuses(status)
+        if "waiting" in one.get("state", {})
+    ]
+    unready = [one["name"] for one in status.get("containerStatuses", ()) if not one.get("ready")]
+    if waiting:
+        return "; ".join(waiting)
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return "its containers have ended and are not started again"
+    if unready:
+        return f"runs, and is not ready because of {', '.join(unready)}"
+    return "runs and is ready" if status.get("containerStatuses") else "not started yet"
+
+
+def _statuses(status: Json) -> list[Json]:
+    return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+
+
+def _containers(status: Json, now: datetime) -> Iterator[str]:
+    for one in _statuses(status):
+        count = one.get("restartCount", 0)
+        restarts = f", restarted {count} times" if count > 1 else ", restarted once" if count else ""
+        ready = "ready" if one.get("ready") else "not ready"
+        yield f"{one['name']}: {_state(one.get('state', {}), now)} ({ready}{restarts})"
+        last = one.get("lastState", {}).get("terminated")
+        if last is not None:
+            yield f"  before that: {_terminated(last, now)}"
+
+
+def _state(state: Json, now: datetime) -> str:
+    if (waiting := state.get("waiting")) is not None:
+        message = f": {waiting['message']}" if waiting.get("message") else ""
+        return f"waits, {waiting.get('reason', 'for its turn')}{message}"
+    if (ended := state.get("terminated")) is not None:
+        return _terminated(ended, now)
+    if (running := state.get("running")) is not None:
+        return f"runs since {_ago(running.get('startedAt'), now)}"
+    return "not there yet"
+
+
+def _terminated(ended: Json, now: datetime) -> str:
+    message = str(ended.get("message", "")).strip()
+    said = f', saying "{message}"' if message else ""
+    reason = ended.get("reason", "ended")
+    return f"{reason}, exit code {ended.get('exitCode', 0)}, {_ago(ended.get('finishedAt'), now)} ago{said}"
+
+
+def _ago(time: str | None, now: datetime) -> str:
+    return age((now - datetime.fromisoformat(time)).total_seconds()) if time else "some time"
+
+
+def _conditions(status: Json) -> Iterator[str]:
+    for one in status.get("conditions", ()):
+        if one["status"] != "True":
+            detail = ": ".join(part for part in (one.get("reason"), one.get("message")) if part)
+            yield f"{one['type']}" + (f" ({detail})" if detail else "")
+
+
+def _under_way(state: Json) -> Iterator[str]:
+    for one in state.get("inFlight", ()):
+        yield f"{one['kind']} {one['target']}".rstrip()
+    for one in state.get("retries", ()):
+        yield f"{one['kind']} {one['target']}".rstrip() + f": failed {one['failures']} times, tried again"
+    if state.get("networkError"):
+        yield f"network: {state['networkError']}"
+
+
+def _probes(told: Json) -> Iterator[str]:
+    for probe in told.get("probes", ()):
+        yield ", ".join(f"{key} {value}" for key, value in probe.items() if value not in (None, ""))
+
+
+def _events(told: Json, now: datetime) -> Iterator[str]:
+    for one in list(told.get("events", ()))[-EVENT_LINES:]:
+        times = f" (x{one['count']})" if one.get("count", 1) > 1 else ""
+        ago = _ago(one.get("lastTimestamp"), now)
+        yield f"{ago:>6} ago  {one['type']:7} {one['reason']}: {one['message']}{times}"
+
+
+def _story(told: Json) -> Iterator[str]:
+    for chapter in list(told.get("story", ()))[-STORY_LINES:]:
+        moment = datetime.fromtimestamp(chapter["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
+        yield f"{moment}  {chapter['event']}"
+        for action in chapter["actions"]:
+            yield f"              -> {action}"
