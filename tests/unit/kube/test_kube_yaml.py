@@ -90,7 +90,7 @@ def test_merge_keys_fill_in_what_is_not_there() -> None:
         ('{"a" 1}', 1, "a colon is expected"),
         ("a: 1e999", 1, "'1e999' is no number that JSON has"),
         ("a:\n- .nan", 2, "'.nan' is no number that JSON has"),
-        ("a: \x00", 0, "cannot read YAML"),
+        ("a: \x00", 1, "cannot read YAML"),
         (b"a: 1\nb: \x80", 2, "byte 0x80 is not UTF-8"),
     ],
 )
