@@ -82,7 +82,12 @@ class PodRecord:
         if is_new or _is_worth_keeping(state, before):
             self._keep_soon(worker)
         if not is_new and (state.stop is not before.stop or state.wanted != before.wanted):
-            return self._keep_now(worker)
+            return self._keep_now(worker, sync=True)
+        if is_new or (
+            state.containers is not before.containers and _hooks_done(state) != _hooks_done(before)
+        ):
+            # Where a pod came from, and that a hook is over, only the checkpoint can tell a later agent.
+            self._keep_now(worker, sync=False)
         return None
 
     def emit(self, worker: PodWorker, emit: Emit) -> None:
@@ -170,9 +175,9 @@ class PodRecord:
             self._checkpoint_due[worker.uid] = worker
             self._checkpoint_wanted.set()
 
-    def _keep_now(self, worker: PodWorker) -> asyncio.Future[None]:
+    def _keep_now(self, worker: PodWorker, *, sync: bool) -> asyncio.Future[None]:
         self._checkpoint_due.pop(worker.uid, None)
-        task = asyncio.create_task(self._write([worker], sync=True))
+        task = asyncio.create_task(self._write([worker], sync=sync))
         self._urgent.add(task)
         task.add_done_callback(self._urgent.discard)
         return task
@@ -234,6 +239,15 @@ def _shows(state: PodState) -> tuple[Any, ...]:
         state.initialized_in,
         id(state.rejected),
     )
+
+
+def _hooks_done(state: PodState) -> list[tuple[str, str]]:
+    """The container ids whose hooks are done, of the containers that have any."""
+    if state.pod is None:
+        return []
+    spec = state.pod.spec
+    hooked = (one.name for one in (*spec.init_containers, *spec.containers) if one.lifecycle is not None)
+    return [(state.memory(name).post_start_id, state.memory(name).pre_stop_id) for name in hooked]
 
 
 def _is_worth_keeping(state: PodState, before: PodState) -> bool:
