@@ -1,4 +1,4 @@
-"""`pykubelet doctor`: what stands in the way of a node on this host, each with its cause and what mends it."""
+"""`pykubelet doctor`: what stands in the way of a node on this host, with cause and mending command."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pykubelet.instance.layout import Layout
 from pykubelet.instance.processes import is_running, stop_process
 from pykubelet.instance.progress import Progress, Step
 from pykubelet.instance.record import Record, SharedThings, read_record, remove_record
-from pykubelet.instance.running import CONTAINERD, KUBELET, is_process_up, locked
+from pykubelet.instance.running import CONTAINERD, KUBELET, is_answering, is_process_up, locked
 from pykubelet.instance.up import turn_manifests
 
 POD_CHECK_SECONDS = 0.1
@@ -43,8 +43,10 @@ def down(args: Namespace) -> int:
         record = read_record(layout)
         progress = Progress()
         if record is None and not footprint.leftovers(layout, ()):
-            progress.say(f"The node in {layout.root} is down already.")
-            _finish(layout, progress, purge=args.purge)
+            if args.purge:
+                footprint.remove_path(layout.root)
+            removed = "; its data is removed" if args.purge else ""
+            progress.say(f"The node in {layout.root} is down already{removed}.")
             return 0
         return _down(layout, record, args, progress)
 
@@ -52,7 +54,7 @@ def down(args: Namespace) -> int:
 def _down(layout: Layout, record: Record | None, args: Namespace, progress: Progress) -> int:
     bundles = Bundles()
     bundles.note(layout)
-    if is_process_up(record, KUBELET):
+    if record is not None and is_process_up(record, KUBELET) and is_answering(record.runtime_endpoint):
         with progress.step("pods") as step:
             _drain(layout, args.timeout, step)
         bundles.note(layout)

@@ -69,8 +69,10 @@ def descendants(pids: Iterable[int], among: Mapping[int, Process]) -> set[int]:
 
 
 def start_detached(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Component:
-    """Start a program in a session of its own, its output appended to `log`."""
+    """Start a program in a session of its own, its output in `log`; the log before it is kept as `log.1`."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_name(f"{log.name}.1"))
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),

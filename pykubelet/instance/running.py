@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def is_process_up(record: Record | None, name: str) -> bool:
 
 def components(layout: Layout, record: Record | None) -> list[ComponentState]:
     """The runtime and the agent; a component that was never started is not ready."""
-    runtime_ready = record is not None and _socket_answers(record.runtime_endpoint)
+    runtime_ready = record is not None and is_answering(record.runtime_endpoint)
     return [
         _state(record, CONTAINERD, is_ready=runtime_ready),
         _state(record, KUBELET, is_ready=record is not None and local.is_agent_healthy(record.healthz_port)),
@@ -75,9 +76,8 @@ def _state(record: Record | None, name: str, *, is_ready: bool) -> ComponentStat
     return ComponentState(name, component.pid, rss_bytes(component), is_ready)
 
 
-def _socket_answers(endpoint: str) -> bool:
-    import socket
-
+def is_answering(endpoint: str) -> bool:
+    """Whether someone listens on a unix socket ("unix:///path")."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:

@@ -7,6 +7,7 @@ that the node is up. The record is written after each step: `down` can end what 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from argparse import Namespace
 from dataclasses import dataclass
@@ -35,8 +36,11 @@ from pykubelet.instance.running import (
 )
 
 POD_CHECK_SECONDS = 0.1
-# Manifests that did not become pods by then were refused; the agent's log says why.
+# Manifests that are neither pods nor refused by then hold no pod (an empty file).
 APPEAR_SECONDS = 5.0
+# How the agent's log tells of a manifest it cannot use (kubelet/desired.py).
+REFUSAL = "Cannot use a manifest"
+_PROBLEM = re.compile(r'problem="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ def _wait_for_pods(layout: Layout, files: int, timeout: float, step: Step) -> Wa
         except AgentAway:
             rows = []
         waited = time.monotonic() - began
-        are_there = len(rows) >= files or waited > APPEAR_SECONDS
+        refused = len(refused_files(refusals(layout.log_of(KUBELET))))
+        are_there = len(rows) + refused >= files or waited > APPEAR_SECONDS
         are_settled = are_there and all(row.is_settled for row in rows)
         if are_settled or waited > timeout:
             step.note(summary(rows, files))
@@ -168,10 +173,10 @@ def _report(layout: Layout, record: Record, wait: Wait, files: int) -> None:
         print("\nSome pods are still on their way: `pykubelet why POD` tells what each waits for.")
     if len(wait.rows) < files:
         print(
-            f"\n{files - len(wait.rows)} of {files} manifests did not become pods; "
-            f"the agent says why in {layout.log_of(KUBELET)}:"
+            f"\n{files - len(wait.rows)} of {files} manifests did not become pods "
+            f"(the agent's log is {layout.log_of(KUBELET)}):"
         )
-        for line in refusals(layout.log_of(KUBELET)):
+        for line in refusals(layout.log_of(KUBELET), str(layout.manifests), record.static):
             print(f"  {line}")
     option = "" if layout.is_default else f" --root {layout.root}"
     first = next((row.name for row in wait.rows if row.is_ready), "POD")
@@ -183,12 +188,25 @@ def _report(layout: Layout, record: Record, wait: Wait, files: int) -> None:
     print(f"\nManifests: {record.static} (edit, add or remove one and the node follows)")
 
 
-def refusals(log: Path) -> list[str]:
-    """What the agent last said of manifests it could not use, newest last, without klog's head."""
-    marker = "Cannot use a manifest"
+def refusals(log: Path, link: str = "", static: str = "") -> list[str]:
+    """What the running agent said of manifests that it could not use, each once.
+
+    The agent reads through a link; `link` is replaced by `static`, the directory that the user knows.
+    """
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        text = log.read_text(errors="replace")
     except FileNotFoundError:
         return []
-    told = [line[line.index(marker) + len(marker) :].strip(' "') for line in lines if marker in line]
-    return list(dict.fromkeys(told))[-10:]
+    problems = [
+        found[1].replace('\\"', '"').replace("\\\\", "\\")
+        for line in text.splitlines()
+        if REFUSAL in line and (found := _PROBLEM.search(line)) is not None
+    ]
+    if link:
+        problems = [problem.replace(f"{link}/", f"{static}/") for problem in problems]
+    return list(dict.fromkeys(problems))
+
+
+def refused_files(problems: list[str]) -> set[str]:
+    """The files that the problems are about: "/path/web.yaml:12: ..." (pure)."""
+    return {problem.split(": ")[0].partition(":")[0] for problem in problems}

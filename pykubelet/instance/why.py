@@ -13,12 +13,14 @@ from typing import Any
 from pykubelet.errors import CommandError
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.local import get_json
+from pykubelet.instance.record import read_record
 from pykubelet.instance.running import KUBELET, find_pod
 from pykubelet.instance.up import refusals
 from pykubelet.tables import age
 
 Json = Mapping[str, Any]
-STORY_LINES = 25
+STORY_LINES = 30
+CRASH_LOOP = "CrashLoopBackOff"
 EVENT_LINES = 10
 
 
@@ -41,7 +43,10 @@ def _not_known(layout: Layout, name: str, pods: list[dict[str, Any]]) -> str:
     """With the agent's own words when it refused a manifest that sounds like the one meant."""
     names = ", ".join(sorted(pod["name"] for pod in pods)) or "none"
     text = f'cannot explain pod "{name}": because the agent has no such pod; it has {names}'
-    refused = [line for line in refusals(layout.log_of(KUBELET)) if name in line]
+    record = read_record(layout)
+    static = record.static if record is not None else ""
+    problems = refusals(layout.log_of(KUBELET), str(layout.manifests), static)
+    refused = [line for line in problems if name in line]
     return "\n".join([text, *(f"  refused: {line}" for line in refused)])
 
 
@@ -53,7 +58,7 @@ def tell(told: Json, now: datetime) -> list[str]:
         f"{told['namespace']}/{told['name']} ({told['uid']})",
         f"from {told['origin']}" if told.get("origin") else "from no source any more",
         "",
-        f"{phase}: {verdict(told, now)}",
+        f"{verdict(told, now)} (phase {phase})",
     ]
     for title, part in (
         ("Containers", _containers(status, now)),
@@ -77,7 +82,7 @@ def verdict(told: Json, now: datetime) -> str:
     if status.get("reason") or status.get("message"):
         return ": ".join(part for part in (status.get("reason"), status.get("message")) if part)
     waiting = [
-        f"{one['name']}: {_state(one.get('state', {}), now)}"
+        f"{one['name']}: {_state(one.get('state', {}), now)}" + next_try(told, one["name"], now)
         for one in _statuses(status)
         if "waiting" in one.get("state", {})
     ]
@@ -144,9 +149,25 @@ def _under_way(state: Json) -> Iterator[str]:
         yield f"network: {state['networkError']}"
 
 
+def next_try(told: Json, container: str, now: datetime) -> str:
+    """ "; next try in 28s" for a container in crash back-off, which counts from the end of its last run."""
+    memory = ((told.get("state") or {}).get("containers") or {}).get(container) or {}
+    backoff, last = memory.get("backoff"), memory.get("last_exit")
+    if (memory.get("waiting") or {}).get("reason") != CRASH_LOOP or not backoff or not last:
+        return ""
+    left = last["finished_at"] / 1e9 + backoff["delay_seconds"] - now.timestamp()
+    return f"; next try in {age(max(left, 0.0))}"
+
+
 def _probes(told: Json) -> Iterator[str]:
     for probe in told.get("probes", ()):
-        yield ", ".join(f"{key} {value}" for key, value in probe.items() if value not in (None, ""))
+        _, container, kind = probe["key"]
+        last = probe.get("last") or {}
+        message = str(last.get("message", "")).strip()
+        result = f"{last['verdict']}, {probe['run']} in a row" if last else "not asked yet"
+        said = f' ("{message}")' if message and last["verdict"] != "success" else ""
+        held = ", held until the container has started" if probe.get("is_held") else ""
+        yield f"{kind} of {container}: {result}{said}{held}"
 
 
 def _events(told: Json, now: datetime) -> Iterator[str]:
@@ -157,8 +178,18 @@ def _events(told: Json, now: datetime) -> Iterator[str]:
 
 
 def _story(told: Json) -> Iterator[str]:
-    for chapter in list(told.get("story", ()))[-STORY_LINES:]:
+    """What happened and what was done about it; mere looks at the runtime are left out."""
+    lines: list[str] = []
+    for chapter in told.get("story", ()):
+        actions = [action for action in chapter["actions"] if not action.startswith("Look(")]
+        event = chapter["event"]
+        if event.startswith("done: "):
+            # The reason was told when it was begun.
+            event = event.split("): ")[0] + ")" if "): " in event else event.rpartition(": ")[0]
+        if event.startswith("done: Look") or (event == "Woke" and not actions):
+            lines += [f"              -> {action}" for action in actions]
+            continue
         moment = datetime.fromtimestamp(chapter["at"], UTC).strftime("%H:%M:%S.%f")[:-3]
-        yield f"{moment}  {chapter['event']}"
-        for action in chapter["actions"]:
-            yield f"              -> {action}"
+        lines.append(f"{moment}  {event}")
+        lines += [f"              -> {action}" for action in actions]
+    yield from lines[-STORY_LINES:]

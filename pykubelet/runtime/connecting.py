@@ -66,7 +66,9 @@ async def connected(endpoint: str) -> AsyncIterator[Runtime]:
 
 
 def _reason(error: Exception) -> str:
-    return error.message if isinstance(error, CriError) else str(error)
+    """gRPC wraps the one interesting word: "... last error: ... error: Connection refused"."""
+    text = error.message if isinstance(error, CriError) else str(error)
+    return text.rpartition("error: ")[2]
 
 
 def run_connected(args: Namespace, work: Callable[[Runtime], Awaitable[int]]) -> int:

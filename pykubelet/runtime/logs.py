@@ -72,7 +72,12 @@ async def _logs(runtime: Runtime, args: Namespace, options: LogOptions) -> int:
 
 
 async def _previous_path(runtime: Runtime, seen: Seen, container: Container, path: Path) -> Path:
-    """The log of the run before: the runtime says where, or the agent's file name for that attempt."""
+    """The log of the last run that ended: this one's when it has, else that of the run before.
+
+    The runtime says where it is, or else the agent's file name for that attempt does.
+    """
+    if container.state == ContainerState.CONTAINER_EXITED and container.metadata.attempt > 0:
+        return path
     earlier = earlier_run(seen, container)
     if earlier is not None:
         said = (await runtime.runtime.container_status(earlier.id)).status.log_path
