@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kube.objects.core_v1 import Container, Pod
 from kubelet.model import Waiting
 from kubelet.podspec.resources import amount, milli_cpu, requests_of
+from kubelet.reasons import REJECTED_PREFIX
 from kubelet.restart import is_sidecar
 
 # pkg/kubelet/sysctl/safe_sysctls.go
@@ -56,7 +57,7 @@ def admit(pod: Pod, others: Sequence[Pod], room: Room) -> Waiting | None:
     )
     if refusal is None:
         return None
-    return Waiting(refusal.reason, f"Pod was rejected: {refusal.message}")
+    return Waiting(refusal.reason, f"{REJECTED_PREFIX}{refusal.message}")
 
 
 def _check_sysctls(pod: Pod, room: Room) -> Waiting | None:

@@ -77,7 +77,10 @@ def _plan(draft: Draft) -> h.Happened | None:
 
 
 def _plan_syncing(draft: Draft) -> h.Happened | None:
-    if draft.state.rejected is not None:
+    rejected = draft.state.rejected
+    if rejected is not None:
+        message = rejected.message.removeprefix(reasons.REJECTED_PREFIX)
+        draft.emits.append(Emit(rejected.reason, message, warning=True))
         return h.ContainersFinished()
     if draft.state.pod is None:
         return None  # nobody can say what it should run; it is there to be stopped
@@ -287,7 +290,8 @@ def _ignore(_draft: Draft, _event: h.Happened) -> None:
     """Late but harmless."""
 
 
-RULES: Mapping[tuple[Stage, type[h.Happened]], Callable[[Draft, Any], None]] = {
+Rules = Mapping[tuple[Stage, type[h.Happened]], Callable[[Draft, Any], None]]
+_LIVING: Rules = {
     (Stage.SYNCING, h.DesiredChanged): _take_definition,
     (Stage.SYNCING, h.DesiredRemoved): _let_go,
     (Stage.SYNCING, h.StopRequested): _stop,
@@ -325,8 +329,8 @@ RULES: Mapping[tuple[Stage, type[h.Happened]], Callable[[Draft, Any], None]] = {
     (Stage.TERMINATED, h.ActionFailed): _failed,
     (Stage.TERMINATED, h.ActionCancelled): _cancelled,
     (Stage.TERMINATED, h.EverythingReleased): _released,
-    **{(Stage.FORGOTTEN, kind): _ignore for kind in h.Happened.__subclasses__()},
 }
+RULES: Rules = {**_LIVING, **{(Stage.FORGOTTEN, kind): _ignore for _, kind in _LIVING}}
 
 
 def adopt(state: PodState, now: Instant) -> PodState:

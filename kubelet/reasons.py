@@ -22,6 +22,7 @@ TERMINAL_PHASES: Final = frozenset((SUCCEEDED, FAILED))
 DEADLINE_EXCEEDED: Final = "DeadlineExceeded"
 DEADLINE_EXCEEDED_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
 EVICTED: Final = "Evicted"
+REJECTED_PREFIX: Final = "Pod was rejected: "  # in the status only, the event has the bare message
 
 # Pod condition types
 POD_SCHEDULED: Final = "PodScheduled"

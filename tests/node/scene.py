@@ -146,8 +146,9 @@ def log_dir(agent: AgentProcess, name: str, container: str = "c") -> Path:
 
 def output(agent: AgentProcess, name: str, container: str = "c", attempt: int = 0) -> list[str]:
     """The lines a container wrote, both streams; empty while it has no log."""
-    path = log_dir(agent, name, container) / f"{attempt}.log"
-    if not path.exists():
+    shown = name in agent.pods()
+    path = log_dir(agent, name, container) / f"{attempt}.log" if shown else None
+    if path is None or not path.exists():
         return []
     return [line.split(" ", 3)[3] for line in path.read_text(errors="replace").splitlines()]
 

@@ -158,6 +158,7 @@ def test_rejected_pod_never_starts_anything_and_ends() -> None:
     sim.feed(h.Woke(), h.RuntimeChanged(), h.NetworkChanged("down"), h.NetworkChanged(""))
     assert sim.is_at(Stage.TERMINATED)
     assert sim.orders() == ["ReleaseVolumes"]
+    assert sim.said("OutOfcpu") == ["no room"]
     sim.feed(h.DesiredRemoved())
     assert sim.is_at(Stage.FORGOTTEN)
     assert sim.orders() == ["ReleaseVolumes", "ForgetPod"]
