@@ -50,6 +50,7 @@ class Found:
 
     kept: Kept | None
     observed: Observed
+    is_stale: bool = False  # something happened to it since it was observed
 
 
 class Workers:
@@ -67,6 +68,7 @@ class Workers:
         self._held: dict[str, Pod] = {}  # full name -> pod that waits for its name
         self._index: dict[str, str] = {}  # container or sandbox id -> pod uid
         self._found: dict[str, Found] = {}
+        self._unreadable: dict[str, str] = {}  # uid kept though its manifest is broken -> its origin
         self._network_error = ""
         self._sources_delivered = False
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,6 +113,7 @@ class Workers:
         for uid, seen in zip(uids, observed, strict=True):
             found = Found(kept.get(uid), seen)
             self._found[uid] = found
+            self._index.update(dict.fromkeys(_ids(seen), uid))
             if found.kept is not None and found.kept.pod is not None:
                 self._names.setdefault(full_name(found.kept.pod), uid)
         log.info("Took stock of the node", pods=len(uids), checkpoints=len(kept))
@@ -131,6 +134,7 @@ class Workers:
         if sources.all_delivered():
             self._sources_delivered = True
             self._settle_found(sources)
+            self._settle_unreadable(sources)
 
     def _want(self, pod: Pod) -> None:
         uid, name = pod.metadata.uid, full_name(pod)
@@ -175,7 +179,9 @@ class Workers:
     def _rebuilt(self, uid: str, found: Found) -> PodState:
         """The state of a pod met at start, from its checkpoint and the runtime."""
         state = restore(found.kept) if found.kept is not None else _without_checkpoint(uid, found.observed)
-        state = replace(state, observed=found.observed, network_error=self._network_error)
+        state = replace(
+            state, observed=found.observed, network_error=self._network_error, look_wanted=found.is_stale
+        )
         return adopt(state, self._now())
 
     def _remove(self, pod: Pod) -> None:
@@ -196,10 +202,22 @@ class Workers:
             if state.pod is not None and state.wanted and sources.holds(origin):
                 log.warning("Keeping a pod whose manifest cannot be read now", uid=uid, origin=origin)
                 self._start(state, state.pod, origin)
+                self._unreadable[uid] = origin
                 continue
             log.info("Stopping a pod that no source wants", uid=uid)
             self._start(state, state.pod, origin)
             self._workers[uid].want(h.DesiredRemoved())
+
+    def _settle_unreadable(self, sources: SourceState) -> None:
+        """A pod kept for its broken manifest: no source has named it, so none will report it removed."""
+        for uid, origin in list(self._unreadable.items()):
+            if sources.pod(uid) is None and sources.holds(origin):
+                continue
+            del self._unreadable[uid]
+            worker = self._workers.get(uid)
+            if worker is not None and sources.pod(uid) is None:
+                log.info("Stopping a pod whose manifest is gone", pod=worker.name, uid=uid)
+                worker.want(h.DesiredRemoved())
 
     # Workers
 
@@ -279,9 +297,13 @@ class Workers:
     def runtime_event(self, event: RuntimeEvent) -> None:
         """The runtime says that something ended: a reason to look at that one pod."""
         uid = known_pod(event, self._index)
-        worker = self._workers.get(uid) if uid is not None else None
+        if uid is None:
+            return
+        worker = self._workers.get(uid)
         if worker is not None:
             worker.post(h.RuntimeChanged(event.container_id, exited=event.kind is EventKind.STOPPED))
+        elif uid in self._found:
+            self._found[uid].is_stale = True  # its worker begins with a look
 
     async def relist(self, *, returned: bool = False) -> None:
         """Compare the runtime's lists with what is known; look at every pod that differs."""
@@ -292,6 +314,8 @@ class Workers:
                 worker.post(h.RuntimeReturned())
             if _differs(worker.state.observed, *listed.get(uid, ([], []))):
                 worker.post(h.RuntimeChanged())
+        for uid, found in self._found.items():
+            found.is_stale |= _differs(found.observed, *listed.get(uid, ([], [])))
         await self._adopt_strangers(as_of, listed)
 
     async def _adopt_strangers(self, as_of: float, listed: Listed) -> None:
