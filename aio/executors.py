@@ -199,6 +199,8 @@ class Executors:
         call = _Call(fn, args, key, pool.loop.create_future())
         pool.submit(call)
         try:
+            if timeout is None:
+                return await call.future  # type: ignore[no-any-return]
             async with asyncio.timeout(timeout):
                 return await call.future  # type: ignore[no-any-return]
         except BaseException:

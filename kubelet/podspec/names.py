@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -155,7 +156,12 @@ def container_hash(container: AnyContainer) -> str:
 
     FNV-1a 32 over the way Go's dumper prints the bytes of the JSON (container/helpers.go HashContainer).
     """
-    picked = msgspec.json.encode({"image": container.image or "", "name": container.name})
+    return _hash_of(container.image or "", container.name)
+
+
+@lru_cache(maxsize=1024)
+def _hash_of(image: str, name: str) -> str:
+    picked = msgspec.json.encode({"image": image, "name": name})
     # Go's encoder escapes these three for HTML.
     for raw, escaped in ((b"&", b"\\u0026"), (b"<", b"\\u003c"), (b">", b"\\u003e")):
         picked = picked.replace(raw, escaped)
