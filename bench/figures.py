@@ -19,6 +19,7 @@ from cri.wire import connect
 from tests.node.agent import AgentProcess
 
 POLL_SECONDS = 0.02
+MANY_POLL_SECONDS = 0.5  # the answer grows with the pods, and the agent pays for it
 SLOW_SECONDS = 300.0
 IN_FLIGHT = (1, 2, 4, 8, 16)
 # The floor's pods are strangers to the agent, which would stop them when it compares lists.
@@ -109,7 +110,8 @@ class Node:
             shown = [one for one in self.agent.summaries() if one["name"] in wanted and one["ready"]]
             return max(one["statusAt"] for one in shown) if len(shown) == len(wanted) else 0.0
 
-        return float(self._poll(all_ready, f"have {len(wanted)} pods ready"))
+        seldom = POLL_SECONDS if len(wanted) == 1 else MANY_POLL_SECONDS
+        return float(self._poll(all_ready, f"have {len(wanted)} pods ready", seldom))
 
     def stop_pods(self, names: Iterable[str]) -> float:
         """Remove the manifests; seconds until the agent has forgotten the pods."""
