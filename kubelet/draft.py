@@ -84,7 +84,7 @@ class Draft:
     def act(self, action: Action) -> bool:
         """Order the action unless it is under way or held back after a failure."""
         key = action.key
-        if key in self.state.in_flight:
+        if key in self.state.in_flight or key in self.state.uncertain:
             return False
         retry = self.state.retry.get(key)
         if retry is not None and self.now.mono < retry.not_before:

@@ -54,6 +54,8 @@ def finish_failed(draft: Draft, event: h.ActionFailed) -> None:
         return
     _land(draft, event.action)
     _hold(draft, event.action, event.failure.retry_after)
+    if isinstance(event.action, _MAY_LEAVE_SOMETHING):
+        draft.set(uncertain=draft.state.uncertain | {event.action.key})
     if not isinstance(event.action, _BESIDE_THE_RUNTIME):
         draft.set(look_wanted=True)  # it may have had its effect, or failed because of one nobody saw
     on_failure = _FAILED.get(type(event.action))
@@ -61,6 +63,8 @@ def finish_failed(draft: Draft, event: h.ActionFailed) -> None:
         on_failure(draft, event.action, event.failure)
 
 
+# A call that fails late may have been carried out: not repeated, nor the pod taken for ended, before a look.
+_MAY_LEAVE_SOMETHING = (a.RunSandbox, a.CreateContainer, a.StartContainer)
 # Whatever becomes of these, what the runtime shows of the pod is the same.
 _BESIDE_THE_RUNTIME = (a.PrepareVolumes, a.EnsureImage, a.ReleaseVolumes, a.ForgetPod)
 
@@ -104,7 +108,7 @@ def _looked(draft: Draft, action: a.Look, result: h.Result) -> None:
     if observed.as_of < draft.state.floor:
         draft.set(look_wanted=True)
         return
-    draft.set(expected_exits=draft.state.expected_exits - action.expect_exits)
+    draft.set(expected_exits=draft.state.expected_exits - action.expect_exits, uncertain=frozenset())
     absorb(draft, observed)
 
 

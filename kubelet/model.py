@@ -226,6 +226,7 @@ class PodState:
     expected_exits: frozenset[str] = frozenset()  # container ids an event called dead, not yet seen so
     in_flight: Mapping[Key, InFlight] = field(default_factory=dict)
     retry: Mapping[Key, RetryEntry] = field(default_factory=dict)
+    uncertain: frozenset[Key] = frozenset()  # failed, perhaps with effect; nobody has looked since
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict)
     volumes: Volumes = Volumes.NONE
     initialized_in: str = ""  # sandbox id in which every init container has completed

@@ -49,7 +49,7 @@ def plan_stop(draft: Draft) -> StopVerdict:
             draft.cancel(key, Why.POD_STOPS)
     if stop_containers(draft, stop.deadline, Why.POD_STOPS):
         return StopVerdict.GOES_ON
-    if any(key.kind != "Look" for key in draft.state.in_flight):
+    if draft.state.uncertain or any(key.kind != "Look" for key in draft.state.in_flight):
         return StopVerdict.GOES_ON
     pending = False
     for sandbox in draft.observed.sandboxes:

@@ -116,6 +116,7 @@ class PodWorker:
                 if not delivery:
                     self._take(h.Woke())
                 if self.state.stage is Stage.FORGOTTEN:
+                    await self.close()  # a look may still be under way
                     return
                 delivery = await self._mailbox.receive(self._patience())
         except Bug as bug:

@@ -78,6 +78,7 @@ PURE = (
     "kubelet/model.py",
     "kubelet/plan*.py",
     "kubelet/podspec/*.py",
+    "kubelet/probing.py",
     "kubelet/reasons.py",
     "kubelet/restart.py",
     "kubelet/server/healthz.py",
