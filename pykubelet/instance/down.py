@@ -133,14 +133,25 @@ async def _remove_pods(layout: Layout, record: Record, timeout: float) -> str:
             ours = _pod_uids(layout)
             boxes = [box for box in boxes if box.metadata.uid in ours]
         containers = await runtime.runtime.list_containers()
-        for result in await asyncio.gather(
+        results = await asyncio.gather(
             *(_remove_pod(runtime, box, containers, timeout) for box in boxes), return_exceptions=True
-        ):
-            if isinstance(result, BaseException) and not isinstance(result, CriError):
-                raise result
-        return f"containers: {len(boxes)} pods removed from the runtime" if boxes else "containers: none left"
+        )
+    except CriError as error:
+        if not record.is_private_runtime:
+            raise CommandError(f"cannot remove the pods: {error}") from error
+        return f"containers: removed by force ({error})"
     finally:
         await runtime.close()
+    failures = [result for result in results if isinstance(result, BaseException)]
+    for failure in failures:
+        if not isinstance(failure, CriError):
+            raise failure
+    if failures and not record.is_private_runtime:
+        # Nothing of the host's runtime is taken by force.
+        raise CommandError(f"cannot remove every pod: {failures[0]}")
+    if failures:
+        return f"containers: {len(failures)} of {len(boxes)} pods are removed by force ({failures[0]})"
+    return f"containers: {len(boxes)} pods removed from the runtime" if boxes else "containers: none left"
 
 
 def _pod_uids(layout: Layout) -> set[str]:

@@ -73,7 +73,7 @@ def forget_last_boot(layout: Layout) -> None:
 
 
 async def _wants_private(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> bool:
-    if not layout.is_default or layout.containerd.exists():
+    if not layout.is_default or layout.containerd_config.exists():
         return True
     if record.runtime_endpoint:
         return record.is_private_runtime
