@@ -37,6 +37,7 @@ class _Probe:
     schedule: Schedule
     task: asyncio.Task[None] | None = None
     is_triggered: bool = False
+    is_retry: bool = False  # due off the grid, because the container is not ready yet
     last: Outcome | None = None
 
     @property
@@ -195,8 +196,7 @@ class Prober:
         self._count(probe, outcome)
         if self._probes.get(probe.key) is probe and probe.may_fire and probe.task is None:
             now = self._clock.monotonic()
-            due_next = now if probe.is_triggered else probe.schedule.due_after(fired, now)
-            self._deadlines.set(probe.key, due_next)
+            self._deadlines.set(probe.key, now if probe.is_triggered else _next_due(probe, fired, now))
         probe.is_triggered = False
 
     def _count(self, probe: _Probe, outcome: Outcome) -> None:
@@ -207,7 +207,9 @@ class Prober:
         is_first = after.is_settled and not before.is_settled
         uid, container, kind = probe.key
         log.v(4).info("Probed", podUID=uid, container=container, probe=kind, verdict=outcome.verdict)
-        if not (changed or is_first or outcome.verdict is not Verdict.SUCCESS):
+        # One word about a container that is not ready yet is enough until the next regular probe.
+        is_news = outcome.verdict is not Verdict.SUCCESS and not probe.is_retry
+        if not (changed or is_first or is_news):
             return
         result = ProbeResult(
             key=probe.key,
@@ -228,3 +230,11 @@ class Prober:
         self._failure = error
         if self._failed is not None and not self._failed.done():
             self._failed.set_result(None)
+
+
+def _next_due(probe: _Probe, fired: float, now: float) -> float:
+    if probe.key.kind == "readiness" and not probe.counter.result:
+        due, probe.is_retry = probe.schedule.due_soon(now)
+        return due
+    probe.is_retry = False
+    return probe.schedule.due_after(fired, now)

@@ -298,13 +298,51 @@ def test_hundreds_of_probes_due_at_once_all_fire_at_their_time() -> None:
 def test_view_shows_what_is_scheduled_and_what_came_last() -> None:
     async def body(world: World) -> None:
         world.answer(failure("no"))
-        world.prober.reconcile("u1", {READY: world.target()})
+        world.prober.reconcile("u1", {LIVE: world.target()})
         world.prober.reconcile("u2", {ProbeKey("u2", "db", "liveness"): world.target()})
         await world.clock.sleep(4)
         (view,) = world.prober.view("u1")
-        assert (view.key, view.healthy, view.run, view.last) == (READY, False, 1, failure("no"))
+        assert (view.key, view.healthy, view.run, view.last) == (LIVE, True, 1, failure("no"))
         assert view.due_in == pytest.approx(6.0)
         assert len(world.prober.view()) == 2
+
+    scenario(body)
+
+
+def test_container_not_ready_yet_is_asked_at_growing_pauses_and_then_every_period() -> None:
+    async def body(world: World) -> None:
+        world.answer(*[failure("not yet")] * 4, success())
+        world.prober.reconcile("u1", {READY: world.target()})
+        await world.clock.sleep(25)
+        assert world.checker.fired == [0, 0.05, 0.1, 0.2, 0.4, 10, 20]
+        # Failing thrice settles the result, succeeding changes it; the fourth failure is nothing new.
+        assert [(one.healthy, one.changed) for one in world.results] == [
+            (False, False),
+            (False, False),
+            (True, True),
+        ]
+
+    scenario(body)
+
+
+def test_container_that_never_gets_ready_is_asked_every_period_in_the_end() -> None:
+    async def body(world: World) -> None:
+        world.answer(failure("no"))
+        world.prober.reconcile("u1", {READY: world.target()})
+        await world.clock.sleep(45)
+        assert world.checker.fired[-4:] == [10, 20, 30, 40]
+        assert len(world.checker.fired) == 13
+        assert [one.at_wall - world.results[0].at_wall for one in world.results[2:]] == [10, 20, 30, 40]
+
+    scenario(body)
+
+
+def test_failing_liveness_is_never_asked_off_its_period() -> None:
+    async def body(world: World) -> None:
+        world.answer(failure("no"))
+        world.prober.reconcile("u1", {LIVE: world.target()})
+        await world.clock.sleep(15)
+        assert world.checker.fired == [0, 10]
 
     scenario(body)
 
