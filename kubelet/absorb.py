@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from kubelet.draft import Draft
 from kubelet.model import Observed, ObservedContainer, ObservedSandbox, Phase, container_age, sandbox_age
+from kubelet.restart import was_start_aborted
 
 
 def absorb(draft: Draft, observed: Observed) -> None:
@@ -17,6 +18,8 @@ def absorb(draft: Draft, observed: Observed) -> None:
     draft.set(observed=observed)
     seen_names: set[str] = set()
     for seen in observed.containers:
+        if was_start_aborted(seen):
+            continue  # planning removes it, and it never counts
         memory = draft.state.memory(seen.name)
         changes: dict[str, object] = {}
         if seen.restart_count > memory.restart_count:

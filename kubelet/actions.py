@@ -181,6 +181,7 @@ class Why:
     RESTART = "the container ended and its restart policy wants it back"
     POST_START = "the container has a postStart hook"
     UNKNOWN_STATE = "the runtime does not know the container's state"
+    START_ABORTED = "its start was cut short when the agent or the runtime ended"
     OLDER_DEAD = "a newer dead container of this name is kept"
     OLDER_SANDBOX = "a newer sandbox has replaced it"
     POD_STOPS = "the pod is being stopped"

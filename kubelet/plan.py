@@ -38,7 +38,7 @@ from kubelet.model import (
 )
 from kubelet.plan_stop import stop_containers
 from kubelet.podspec.names import container_hash
-from kubelet.restart import Wait, is_sidecar, next_restart, should_restart
+from kubelet.restart import Wait, is_sidecar, next_restart, should_restart, was_start_aborted
 
 
 class Verdict(Enum):
@@ -136,7 +136,9 @@ def last_exit(draft: Draft, container: Container) -> ObservedContainer | None:
 
 
 def is_wanted_back(draft: Draft, container: Container, ended: ObservedContainer) -> bool:
-    """By its policy, or because it was only stopped to be started again."""
+    """By its policy, or because it was only stopped to be started again, or has not even started."""
+    if was_start_aborted(ended):
+        return True
     order = draft.state.memory(container.name).must_stop
     if order is not None and order.container_id == ended.id and order.brings_back:
         return True
@@ -389,6 +391,11 @@ def stop_one(draft: Draft, container: Container, seen: ObservedContainer) -> Non
 
 def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox: ObservedSandbox) -> None:
     """Bring back a container that ended, unless its back-off holds it."""
+    if was_start_aborted(seen):
+        # Made anew under the same number, which the runtime gives free with the old one.
+        draft.remember(container.name, restart_count=seen.restart_count - 1)
+        draft.act(RemoveContainer(Why.START_ABORTED, container.name, seen.id))
+        return
     memory = draft.state.memory(container.name)
     finished = seen.finished_at / NANOSECONDS_PER_SECOND
     limit = draft.policy.crash_backoff_max_seconds
@@ -434,11 +441,13 @@ def tidy(draft: Draft, sandbox: ObservedSandbox) -> None:
     kept: set[str] = set()
     holding: set[str] = set()
     for seen in observed.containers:  # newest first
+        holding.add(seen.sandbox_id)
+        if was_start_aborted(seen):
+            continue
         if seen.phase is Phase.EXITED and seen.name in kept:
             draft.act(RemoveContainer(Why.OLDER_DEAD, seen.name, seen.id))
         if seen.phase is Phase.EXITED:
             kept.add(seen.name)
-        holding.add(seen.sandbox_id)
     for old in observed.sandboxes[1:]:
         if old.id not in holding and old.id in draft.state.stopped_sandboxes:
             draft.act(RemoveSandbox(Why.OLDER_SANDBOX, old.id))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kube.objects.core_v1 import Container, PodSpec
-from kubelet.model import CrashBackoff
+from kubelet import reasons
+from kubelet.model import CrashBackoff, ObservedContainer, Phase
 
 CRASH_BACKOFF_INITIAL_SECONDS = 10.0  # pkg/kubelet/kubelet.go
 CRASH_BACKOFF_MAX_SECONDS = 300.0  # default of crashLoopBackOff.maxContainerRestartPeriod
@@ -38,6 +39,21 @@ def should_restart(spec: PodSpec, container: Container, exit_code: int) -> bool:
     if policy == "OnFailure":
         return exit_code != 0
     return policy == "Always"
+
+
+# What containerd writes down when whoever asked for the start went away under it: 1.6 and 2.1, CRI
+# StartContainer, by how far it had come.
+_ABORTED = ("context canceled", "failed to start shim: start failed: : signal: killed")
+
+
+def was_start_aborted(seen: ObservedContainer) -> bool:
+    """Whether the container's start was cut short because the agent (or the runtime) ended under it.
+
+    It has not run and has not failed: it counts neither as a restart nor as an exit.
+    """
+    if seen.phase is not Phase.EXITED or seen.reason != reasons.START_ERROR or seen.started_at:
+        return False
+    return any(text in seen.message for text in _ABORTED)
 
 
 def is_sidecar(container: Container) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kubelet.marks import ENVIRONMENT_NAME
+from kubelet.marks import CRASH_NAME, HALT_NAME
 
 T = TypeVar("T")
 
@@ -84,13 +84,15 @@ class AgentProcess:
         """None while it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def start(self, *flags: str, crash_at: str = "", verbosity: int = 2, wait: bool = True) -> None:
-        """Start it. `crash_at` is a point of `kubelet.marks` at which it is to kill itself."""
+    def start(
+        self, *flags: str, crash_at: str = "", halt_at: str = "", verbosity: int = 2, wait: bool = True
+    ) -> None:
+        """Start it. At the points of `kubelet.marks` given it kills itself, or halts until `resume()`."""
         if self.pid is not None:
             raise RuntimeError("cannot start the agent: it runs already")
-        environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT_NAME}
-        if crash_at:
-            environment[ENVIRONMENT_NAME] = crash_at
+        points = {CRASH_NAME: crash_at, HALT_NAME: halt_at}
+        environment = {name: value for name, value in os.environ.items() if name not in points}
+        environment |= {name: point for name, point in points.items() if point}
         command = [
             str(Path(sys.executable).with_name("kubelet")),
             f"--config={self.root / 'config.yaml'}",
@@ -101,7 +103,7 @@ class AgentProcess:
             *flags,
         ]
         with self.log_path.open("ab") as log:
-            log.write(f"--- start {crash_at}\n".encode())
+            log.write(f"--- start {crash_at}{halt_at}\n".encode())
             log.flush()
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
@@ -138,6 +140,16 @@ class AgentProcess:
         if code != -signal.SIGKILL:
             raise self.failure(f"ended with {code} instead of being killed")
         self._process = None
+
+    def wait_halted(self, timeout: float = READY_SECONDS) -> None:
+        """Wait until it has come to its `halt_at`."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        self.wait_for(lambda: ") T " in stat.read_text(), "halt at its point", timeout)
+
+    def resume(self) -> None:
+        """Let a halted agent go on."""
+        assert self._process is not None, "the agent was not started"
+        self._process.send_signal(signal.SIGCONT)
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the local socket answers."""

@@ -6,7 +6,7 @@ tally that every container process appends a line to as its first act. The agent
 compared with the same wishes. Promise: `problems` is empty exactly when
 
 - each wanted pod has one sandbox that is ready, at the attempt that was wanted, and nobody else has one
-  (sandboxes that a reboot ended may be wanted as `dead_sandboxes`);
+  (an `attempt` of None is any; sandboxes that a reboot ended may be wanted as `dead_sandboxes`);
 - each wanted container is in the wanted state with the wanted restart count, and with the wanted id where
   one is given; the only other containers are ended ones, at most one older per name;
 - each container process was started restarts + 1 times (the tally), and each hook ran as often as wanted;
@@ -62,11 +62,11 @@ class WantedContainer:
     restarts: int = 0
     id: str = ""
     ended: int | None = None
-    starts: int | None = None  # process starts; None = restarts + 1
+    starts: Times | None = None  # process starts; None = restarts + 1
 
     @property
-    def times_started(self) -> int:
-        return self.restarts + 1 if self.starts is None else self.starts
+    def times_started(self) -> Times:
+        return self.starts or Times(self.restarts + 1, self.restarts + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class WantedPod:
     tally: Path | None = None
     mounts: frozenset[str] = frozenset()
     hooks: Mapping[str, Times] = field(default_factory=dict)
-    attempt: int = 0
+    attempt: int | None = 0
     dead_sandboxes: int = 0
 
 
@@ -272,7 +272,7 @@ def _sandboxes_differ(picture: Picture, wanted: Sequence[WantedPod]) -> Iterable
     for pod in wanted:
         own = [box for box in picture.sandboxes if box.uid == pod.uid]
         ready = [box.listed.metadata.attempt for box in own if box.is_ready]
-        if ready != [pod.attempt]:
+        if len(ready) != 1 or pod.attempt not in (None, ready[0]):
             yield f'pod "{pod.name}": ready sandboxes have attempts {ready}, wanted is {pod.attempt}'
         if len(own) - len(ready) != pod.dead_sandboxes:
             yield f'pod "{pod.name}": {len(own) - len(ready)} dead sandboxes, wanted {pod.dead_sandboxes}'
@@ -315,9 +315,9 @@ def _tallies_differ(wanted: Sequence[WantedPod]) -> Iterable[str]:
         if pod.tally is None:
             continue
         for name, want in pod.containers.items():
-            starts = tally(pod.tally / name)
-            if starts != want.times_started:
-                yield f'{pod.name}/"{name}": its process started {starts} times, wanted {want.times_started}'
+            starts, wanted_starts = tally(pod.tally / name), want.times_started
+            if not wanted_starts.least <= starts <= wanted_starts.most:
+                yield f'{pod.name}/"{name}": its process started {starts} times, wanted {wanted_starts}'
         for hook, times in pod.hooks.items():
             ran = tally(pod.tally / hook)
             if not times.least <= ran <= times.most:
