@@ -19,6 +19,7 @@ from aio import log as aio_log
 from aio.clock import Clock
 from aio.errors import Rejected, Retry
 from aio.executors import Executors
+from aio.places import Places
 from cri.errors import CriError, NameReserved, NotFound
 from cri.service import RuntimeService
 from kube.objects.core_v1 import Container, LifecycleHandler, Pod
@@ -42,6 +43,9 @@ log = aio_log.get(__name__)
 # How long a name may stay reserved by a call that was given up, before it is taken for lost.
 RESERVED_PATIENCE_SECONDS = 3.0
 RESERVED_RETRY_SECONDS = 0.05
+
+# Who gets a place first: a pod that has begun is brought up before another begins.
+_START, _CREATE, _RUN_SANDBOX = range(3)
 
 
 class Hooks(Protocol):
@@ -77,11 +81,11 @@ class ActionExecutor:
     share_mounts: Callable[[], None]  # blocking: lets mounts pass between host and containers
     limits: Limits = field(default_factory=Limits)
     _users: dict[str, ImageUser] = field(default_factory=dict)  # image id -> its user
-    _bring_up: asyncio.Semaphore = field(init=False)
+    _bring_up: Places = field(init=False)
     _stopping: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bring_up = asyncio.Semaphore(self.limits.bring_up)
+        self._bring_up = Places(self.limits.bring_up)
         self._stopping = asyncio.Semaphore(self.limits.stop)
 
     async def execute(self, state: PodState, action: a.Action) -> h.Result:
@@ -120,7 +124,7 @@ class ActionExecutor:
         config = sandbox_config(pod, action.attempt, context)
         if not action.attempt:
             self._tell_dns_problems(pod)
-        async with self._bring_up:
+        async with self._bring_up.at(_RUN_SANDBOX):
 
             async def run() -> str:
                 return await self.runtime.run_pod_sandbox(config, "")
@@ -219,12 +223,12 @@ class ActionExecutor:
         async def create() -> str:
             return await self.runtime.create_container(action.sandbox_id, config, box)
 
-        async with self._bring_up:
+        async with self._bring_up.at(_CREATE):
             container_id = await self._despite_reservation(create, self.runtime.remove_container)
         return h.Result(container=await self._seen(container_id, action.sandbox_id))
 
     async def start_container(self, state: PodState, action: a.StartContainer) -> h.Result:
-        async with self._bring_up:
+        async with self._bring_up.at(_START):
             await self.runtime.start_container(action.container_id)
         seen = await self._seen(action.container_id, _sandbox_of(state, action.container_id))
         identity = _identity(state)

@@ -1,0 +1,53 @@
+"""A bounded number of places, given to whoever is furthest along: a semaphore with ranks.
+
+Work that goes through several stages in the same places would, first come first served, bring everything
+through the first stage before anything leaves the last. Here the lower rank goes first, and among equals
+whoever came first; so what has begun is finished before more is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Places:
+    """`async with places.at(rank)`: one of `count` places; the lowest rank that waits goes first."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._sequence = 0
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def at(self, rank: int) -> AsyncIterator[None]:
+        await self._take(rank)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _take(self, rank: int) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sequence += 1
+        heapq.heappush(self._waiting, (rank, self._sequence, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # the place came in the very moment of the cancellation
+            raise
+
+    def _leave(self) -> None:
+        """Hand the place on; those that were cancelled while they waited are passed over."""
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
