@@ -29,7 +29,7 @@ from kubelet import happened as h
 from kubelet.files import LogFiles
 from kubelet.images.model import ImageRequest, ImageResult, ImageSource
 from kubelet.model import ObservedContainer, PodState
-from kubelet.observe import Observer
+from kubelet.observe import Observer, just_created
 from kubelet.podspec.container_config import container_config
 from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
 from kubelet.podspec.downward import DownwardFacts
@@ -225,16 +225,17 @@ class ActionExecutor:
 
         async with self._bring_up.at(_CREATE):
             container_id = await self._despite_reservation(create, self.runtime.remove_container)
-        return h.Result(container=await self._seen(container_id, action.sandbox_id))
+        made = just_created(container_id, action.sandbox_id, config, box, self.clock.wall())
+        return h.Result(container=made)
 
     async def start_container(self, state: PodState, action: a.StartContainer) -> h.Result:
+        made = state.observed.by_id(action.container_id) if state.observed is not None else None
+        identity = _identity(state)
+        if identity is not None and made is not None and made.log_path:
+            await self.executors.run("log", self.logs.link, identity, made, key=state.uid)
         async with self._bring_up.at(_START):
             await self.runtime.start_container(action.container_id)
-        seen = await self._seen(action.container_id, _sandbox_of(state, action.container_id))
-        identity = _identity(state)
-        if identity is not None and seen.log_path:
-            await self.executors.run("log", self.logs.link, identity, seen, key=state.uid)
-        return h.Result(container=seen)
+        return h.Result(container=await self._seen(action.container_id, made.sandbox_id if made else ""))
 
     async def stop_container(self, state: PodState, action: a.StopContainer) -> h.Result:
         # The runtime waits out the grace period inside this call, so it takes no place of its own.

@@ -18,13 +18,17 @@ from cri.events import SETTLE_DELAYS_SECONDS
 from cri.service import RuntimeService
 from cri.types import (
     Container,
+    ContainerConfig,
     ContainerFilter,
     ContainerStatus,
+    ImageSpec,
     PodSandbox,
+    PodSandboxConfig,
     PodSandboxFilter,
     PodSandboxStatus,
 )
 from kubelet.model import (
+    NANOSECONDS_PER_SECOND,
     Observed,
     ObservedContainer,
     ObservedSandbox,
@@ -183,6 +187,25 @@ def observed_sandbox(status: PodSandboxStatus) -> ObservedSandbox:
         ips=ips,
         host_network=options is not None and options.network is NamespaceMode.NODE,
     )
+
+
+def just_created(
+    container_id: str, sandbox_id: str, config: ContainerConfig, box: PodSandboxConfig, wall: float
+) -> ObservedContainer:
+    """A container that CreateContainer has just answered for: nothing of it needs to be asked for."""
+    facts = container_facts(config.labels, config.annotations)
+    assert facts is not None, "a container was created without the agent's labels"
+    status = ContainerStatus(
+        id=container_id,
+        metadata=config.metadata,
+        state=ContainerState.CONTAINER_CREATED,
+        created_at=int(wall * NANOSECONDS_PER_SECOND),
+        image=ImageSpec(image=config.image.user_specified_image),
+        image_ref=config.image.image,
+        image_id=config.image.image,
+        log_path=f"{box.log_directory}/{config.log_path}",
+    )
+    return observed_container(status, facts, sandbox_id)
 
 
 def observed_container(status: ContainerStatus, facts: ContainerFacts, sandbox_id: str) -> ObservedContainer:
