@@ -83,7 +83,7 @@ def downward_volume_pod() -> Json:
     container = says(
         "cat /info/labels; echo; cat /info/deep/name; echo; cat /info/cpu; echo; stat -Lc %a /info/deep/name",
         volumeMounts=[{"name": "info", "mountPath": "/info"}],
-        resources={"limits": {"cpu": "2"}},
+        resources={"limits": {"cpu": "2"}, "requests": {"cpu": "10m"}},
     )
     volumes = [{"name": "info", "downwardAPI": {"items": items}}]
     return pod("downward", container, metadata={"labels": {"b": "2", "a": "1"}}, volumes=volumes)
@@ -160,11 +160,13 @@ def namespace_pods() -> list[Json]:
     script = "echo pid $$$$; ls -d /proc/[0-9]* | wc -l; readlink /proc/self/ns/net; hostname"
     return [
         pod("host-network", says(script, ports=[{"containerPort": 18431}]), hostNetwork=True),
-        pod("host-pid", says("cat /proc/1/comm; readlink /proc/1/ns/pid"), hostPID=True),
+        pod("host-pid", says("cat /proc/1/comm; readlink /proc/self/ns/pid"), hostPID=True),
         pod("host-ipc", says("readlink /proc/self/ns/ipc"), hostIPC=True),
         pod(
             "shared-pids",
-            says("until pgrep -f marker-of-other >/dev/null; do sleep 0.05; done; cat /proc/1/comm"),
+            says(
+                "until grep -qs marker-of-[o]ther /proc/[0-9]*/cmdline; do sleep 0.05; done; cat /proc/1/comm"
+            ),
             box("other", f": marker-of-other; {FOREVER}"),
             shareProcessNamespace=True,
         ),
@@ -305,9 +307,9 @@ def test_host_namespaces_are_shared_when_asked(agent: AgentProcess) -> None:
     status = status_of(agent, "host-network")
     assert (status["podIP"], status["hostIP"]) == ("127.0.0.1", "127.0.0.1")
     comm, namespace = wait_output(agent, "host-pid")
-    assert (comm, namespace) == (Path("/proc/1/comm").read_text().strip(), link("/proc/1/ns/pid"))
+    assert (comm, namespace) == (Path("/proc/1/comm").read_text().strip(), link("/proc/self/ns/pid"))
     assert wait_output(agent, "host-ipc") == [link("/proc/self/ns/ipc")]
-    assert wait_output(agent, "shared-pids") == ["catatonit"]  # the pause process is everybody's parent
+    assert wait_output(agent, "shared-pids") == ["pause"]  # it is everybody's parent
 
 
 def test_a_confined_container_is_what_its_security_context_says(agent: AgentProcess) -> None:
