@@ -233,7 +233,9 @@ class Prober:
 
 
 def _next_due(probe: _Probe, fired: float, now: float) -> float:
-    if probe.key.kind == "readiness" and not probe.counter.result:
+    # A success threshold asks for successes over time: those are not hurried.
+    is_hurried = probe.key.kind == "readiness" and probe.target.spec.success_threshold == 1
+    if is_hurried and not probe.counter.result:
         due, probe.is_retry = probe.schedule.due_soon(now)
         return due
     probe.is_retry = False

@@ -58,8 +58,10 @@ class World:
     prober: Prober
     results: list[ProbeResult]
 
-    def target(self, *, container: str = "c1", age: float = 0.0, period: float = 10.0) -> ProbeTarget:
-        spec = ProbeSpec(TcpCheck(80), period=period)
+    def target(
+        self, *, container: str = "c1", age: float = 0.0, period: float = 10.0, success_threshold: int = 1
+    ) -> ProbeTarget:
+        spec = ProbeSpec(TcpCheck(80), period=period, success_threshold=success_threshold)
         return ProbeTarget(spec, container, self.clock.wall() - age, pod_ip="10.0.0.1")
 
     def answer(self, *outcomes: Outcome) -> None:
@@ -333,6 +335,16 @@ def test_container_that_never_gets_ready_is_asked_every_period_in_the_end() -> N
         assert world.checker.fired[-4:] == [10, 20, 30, 40]
         assert len(world.checker.fired) == 13
         assert [one.at_wall - world.results[0].at_wall for one in world.results[2:]] == [10, 20, 30, 40]
+
+    scenario(body)
+
+
+def test_successes_that_must_be_several_are_asked_for_period_by_period() -> None:
+    async def body(world: World) -> None:
+        world.answer(failure("no"), success())
+        world.prober.reconcile("u1", {READY: world.target(success_threshold=2)})
+        await world.clock.sleep(25)
+        assert world.checker.fired == [0, 10, 20]
 
     scenario(body)
 
