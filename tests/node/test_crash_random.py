@@ -26,6 +26,7 @@ KILLS = 50
 MOST_PODS = 4
 MOST_CHANGES = 2
 LONGEST_PAUSE_SECONDS = 0.4
+IMAGES = ("docker.io/library/busybox:1.35", "localhost/pykubelet/busybox:1")
 NAMES = ("p0", "p1", "p2", "p3", "p4")
 
 
@@ -37,6 +38,7 @@ class Churn:
     dice: random.Random
     wanted: dict[str, WantedPod] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    _images: dict[str, str] = field(default_factory=dict)
     _number: int = 0
 
     def change(self, busy: set[str]) -> None:
@@ -70,13 +72,14 @@ class Churn:
         containers = {"a": WantedContainer(), "b": WantedContainer()}
         mounts = frozenset({"volumes/kubernetes.io~empty-dir/mem"})
         self.wanted[name] = WantedPod(name, uid, containers, self.world.agent.root / uid, mounts)
-        self._manifest(name, mark=0)
+        self._images[name] = IMAGES[0]
+        self._manifest(name)
 
     def _edit(self, name: str) -> None:
-        """Another definition of container `a` in the same pod: that container alone restarts."""
-        self._number += 1
+        """Another image for container `a` of the same pod: that container alone restarts."""
         self._restarts(name, "a")
-        self._manifest(name, mark=self._number)
+        self._images[name] = IMAGES[1 - IMAGES.index(self._images[name])]
+        self._manifest(name)
 
     def _crash(self, name: str) -> None:
         container_id = self.world.crash(self.wanted[name].uid, "b")
@@ -92,14 +95,13 @@ class Churn:
         again = WantedContainer(want.containers[which].restarts + 1)
         self.wanted[name] = replace(want, containers={**want.containers, which: again})
 
-    def _manifest(self, name: str, mark: int) -> None:
+    def _manifest(self, name: str) -> None:
         want = self.wanted[name]
         assert want.tally is not None
-        # The mark stays the same until container `a` is edited, then until it is edited again.
         made: dict[str, Any] = pod(
             name,
             want.tally,
-            container("a", env=[{"name": "MARK", "value": str(mark)}]),
+            container("a", image=self._images[name]),
             container("b", volumeMounts=[{"name": "mem", "mountPath": "/mem"}]),
             volumes=[{"name": "mem", "emptyDir": {"medium": "Memory"}}],
         )
