@@ -157,7 +157,7 @@ class Workers:
             if not is_deleted:
                 self._held[name] = pod  # it was on its way out when the agent ended
             is_deleted = False
-        self._start(state, pod, origin_of(pod))
+        self._start(state, pod, origin_of(pod), found)
         if is_deleted:  # seen for the first time when it is already to go: it is cleaned up, never started
             self._workers[uid].want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
 
@@ -201,11 +201,11 @@ class Workers:
             origin = found.kept.origin if found.kept is not None else ""
             if state.pod is not None and state.wanted and sources.holds(origin):
                 log.warning("Keeping a pod whose manifest cannot be read now", uid=uid, origin=origin)
-                self._start(state, state.pod, origin)
+                self._start(state, state.pod, origin, found)
                 self._unreadable[uid] = origin
                 continue
             log.info("Stopping a pod that no source wants", uid=uid)
-            self._start(state, state.pod, origin)
+            self._start(state, state.pod, origin, found)
             self._workers[uid].want(h.DesiredRemoved())
 
     def _settle_unreadable(self, sources: SourceState) -> None:
@@ -221,9 +221,11 @@ class Workers:
 
     # Workers
 
-    def _start(self, state: PodState, pod: Pod | None, origin: str) -> None:
+    def _start(self, state: PodState, pod: Pod | None, origin: str, found: Found | None = None) -> None:
         state = replace(state, network_error=self._network_error)
         worker = PodWorker(state, self._parts, origin)
+        if found is not None and found.kept is not None:
+            worker.status = dict(found.kept.status)  # what was reported goes on, its times included
         self._workers[state.uid] = worker
         if pod is not None:
             self._names[full_name(pod)] = state.uid
