@@ -179,6 +179,12 @@ class DeleteOptions:
         return body
 
 
+DEFAULT_LIST = ListOptions()
+DEFAULT_WATCH = WatchOptions()
+DEFAULT_WRITE = WriteOptions()
+DEFAULT_DELETE = DeleteOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A request outside the usual verbs: `path` is absolute ("/version"), `query` unencoded."""
@@ -200,13 +206,13 @@ class Client(Protocol):
     ) -> JsonObject: ...
 
     async def list(
-        self, resource: Resource, *, namespace: str = "", options: ListOptions = ListOptions()
+        self, resource: Resource, *, namespace: str = "", options: ListOptions = DEFAULT_LIST
     ) -> ObjectList:
         """One page; `kube.client.paging` reads all of them."""
         ...
 
     def watch(
-        self, resource: Resource, *, namespace: str = "", options: WatchOptions = WatchOptions()
+        self, resource: Resource, *, namespace: str = "", options: WatchOptions = DEFAULT_WATCH
     ) -> AsyncIterator[WatchEvent]:
         """One stream, until the server ends it. Raises Expired when the version is too old. Close the
         iterator (`contextlib.aclosing`) to end it early. `kube.client.follow` goes on over several."""
@@ -214,32 +220,32 @@ class Client(Protocol):
 
     async def create(
         self, resource: Resource, body: JsonObject, *, namespace: str = "", name: str = "",
-        subresource: str = "", options: WriteOptions = WriteOptions(),
+        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
     ) -> JsonObject:  # fmt: skip
         """The namespace defaults to the body's; `name` is for subresources (binding, eviction, token)."""
         ...
 
     async def update(
         self, resource: Resource, body: JsonObject, *, name: str = "", namespace: str = "",
-        subresource: str = "", options: WriteOptions = WriteOptions(),
+        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
     ) -> JsonObject:  # fmt: skip
         """Name and namespace default to the body's; a body with a resourceVersion is compare-and-swap."""
         ...
 
     async def patch(
         self, resource: Resource, name: str, patch: Any, *, kind: PatchKind = PatchKind.MERGE,
-        namespace: str = "", subresource: str = "", options: WriteOptions = WriteOptions(),
+        namespace: str = "", subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
     ) -> JsonObject: ...  # fmt: skip
 
     async def delete(
-        self, resource: Resource, name: str, *, namespace: str = "", options: DeleteOptions = DeleteOptions()
+        self, resource: Resource, name: str, *, namespace: str = "", options: DeleteOptions = DEFAULT_DELETE
     ) -> JsonObject:
         """The object where it still exists, else a Status of success."""
         ...
 
     async def delete_collection(
-        self, resource: Resource, *, namespace: str = "", selection: ListOptions = ListOptions(),
-        options: DeleteOptions = DeleteOptions(),
+        self, resource: Resource, *, namespace: str = "", selection: ListOptions = DEFAULT_LIST,
+        options: DeleteOptions = DEFAULT_DELETE,
     ) -> None: ...  # fmt: skip
 
     async def call(self, call: Call) -> bytes:
