@@ -300,7 +300,7 @@ def idle(node: Node) -> list[Figure]:
     """What a node full of idle pods costs, its readiness probes every 10 s included."""
     scale = node.scale
     names = node.names(scale.burst, "idle")
-    node.start_pods([pods.manifest(name, period=10) for name in names])
+    node.start_pods([pods.manifest(name) for name in names])
     time.sleep(scale.settle_seconds)
     before, began = machine.cpu_seconds(node.agent_pid), time.perf_counter()
     time.sleep(scale.idle_seconds)
@@ -326,7 +326,7 @@ def probes(node: Node) -> list[Figure]:
     """How late probes fire when a hundred are due every second."""
     scale = node.scale
     names = node.names(scale.burst, "probe")
-    node.start_pods([pods.manifest(name, readiness="http", liveness="tcp") for name in names])
+    node.start_pods([pods.manifest(name, readiness="http", liveness="tcp", period=1) for name in names])
     time.sleep(2.0)
     before = node.agent.get("/debug/probes")
     cpu, began = machine.cpu_seconds(node.agent_pid), time.perf_counter()
@@ -362,7 +362,7 @@ def restart(node: Node) -> list[Figure]:
     """From the exec of a new agent to every pod adopted with the status it had."""
     scale = node.scale
     names = node.names(scale.restart_pods, "stay")
-    node.start_pods([pods.manifest(name, period=10) for name in names])
+    node.start_pods([pods.manifest(name) for name in names])
     time.sleep(1.0)  # a crash must find the last statuses on disk
     before = _identities(node)
     taken = [_restart(node, len(names)) for _ in range(scale.restarts)]

@@ -47,7 +47,7 @@ PROBES: dict[str, dict[str, Any]] = {
 }
 
 
-def manifest(name: str, *, readiness: str = "http", liveness: str = "", period: int = 1) -> dict[str, Any]:
+def manifest(name: str, *, readiness: str = "http", liveness: str = "", period: int = 10) -> dict[str, Any]:
     """One pod: a container with a web server, an emptyDir, and probes of these kinds ("" = none)."""
     container: dict[str, Any] = {
         "name": CONTAINER,
