@@ -98,8 +98,8 @@ class History:
         what `compact` keeps."""
         if revision >= self.revision:
             return ()
-        # Revisions in the log have no gaps: the first wanted one is found by counting.
-        return tuple(self.changes[max(0, revision - self.revision) :])
+        # Revisions in the log have no gaps: the wanted ones are the last so many.
+        return tuple(self.changes[revision - self.revision :])
 
     def compact(self, revision: int, slowest_reader: int) -> None:
         """Nobody can begin before `revision` from now on; what an open watch has not read yet is kept."""
