@@ -230,7 +230,7 @@ class AgentProcess:
         return found
 
     def wait_for(self, found: Callable[[], T], what: str, timeout: float = READY_SECONDS) -> T:
-        """Poll until `found` gives something true, and return that. OSError counts as not yet.
+        """Poll until `found` gives something true, and return that. OSError and LookupError count as not yet.
 
         Raises AgentFailed when the time is over, or at once when the agent has ended.
         """
@@ -238,7 +238,7 @@ class AgentProcess:
         while True:
             try:
                 result = found()
-            except OSError:
+            except (OSError, LookupError):
                 result = None
             if result:
                 return result
@@ -254,6 +254,10 @@ class AgentProcess:
     def log_tail(self, lines: int = LOG_LINES_SHOWN) -> str:
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         return "\n".join([f"last lines of {self.log_path}:", *text.splitlines()[-lines:]])
+
+    def log_since_start(self) -> str:
+        """What the present (or last) process has said."""
+        return self.log_path.read_text(errors="replace").rpartition("--- start")[2]
 
     def _answers(self) -> bool:
         return self._socket.exists() and self.get("/debug/pods") is not None

@@ -178,9 +178,14 @@ class World:
     def crash(self, uid: str, name: str) -> str:
         """Kill the first process of the pod's container, which must run; its id."""
         container_id = self.running(uid, name)
-        assert container_id, f'container "{name}" of pod {uid} does not run'
-        os.kill(asyncio.run(_pid(self.runtime.endpoint, container_id)), signal.SIGKILL)
+        os.kill(self.pid(uid, name), signal.SIGKILL)
         return container_id
+
+    def pid(self, uid: str, name: str) -> int:
+        """The first process of the pod's container, which must run."""
+        container_id = self.running(uid, name)
+        assert container_id, f'container "{name}" of pod {uid} does not run'
+        return asyncio.run(_pid(self.runtime.endpoint, container_id))
 
     def clear(self) -> None:
         """End the agent and remove, whatever state they are in, its pods, mounts and files."""
