@@ -3,6 +3,9 @@
 Work that goes through several stages in the same places would, first come first served, bring everything
 through the first stage before anything leaves the last. Here the lower rank goes first, and among equals
 whoever came first; so what has begun is finished before more is begun.
+
+A place that is held longer than the patience is given on all the same: its holder hangs, on a filesystem that
+never answers perhaps, and must not keep the others waiting.
 """
 
 from __future__ import annotations
@@ -14,20 +17,36 @@ from contextlib import asynccontextmanager
 
 
 class Places:
-    """`async with places.at(rank)`: one of `count` places; the lowest rank that waits goes first."""
+    """`async with places.at(rank)`: one of `count` places; the lowest rank that waits goes first.
 
-    def __init__(self, count: int) -> None:
+    `patience_seconds` after it was taken a place no longer counts as taken; None: it does for ever.
+    """
+
+    def __init__(self, count: int, patience_seconds: float | None = None) -> None:
         self._free = count
+        self._patience_seconds = patience_seconds
         self._sequence = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
     async def at(self, rank: int) -> AsyncIterator[None]:
         await self._take(rank)
+        has_left = False
+
+        def leave() -> None:
+            nonlocal has_left
+            if not has_left:
+                has_left = True
+                self._leave()
+
+        loop, patience = asyncio.get_running_loop(), self._patience_seconds
+        lapse = loop.call_later(patience, leave) if patience is not None else None
         try:
             yield
         finally:
-            self._leave()
+            if lapse is not None:
+                lapse.cancel()
+            leave()
 
     async def _take(self, rank: int) -> None:
         if self._free:

@@ -43,9 +43,12 @@ log = aio_log.get(__name__)
 # How long a name may stay reserved by a call that was given up, before it is taken for lost.
 RESERVED_PATIENCE_SECONDS = 3.0
 RESERVED_RETRY_SECONDS = 0.05
+# A call that takes longer hangs, most likely on a volume that never answers: others need not wait for it.
+PLACE_PATIENCE_SECONDS = 2.0
 
 # Who gets a place first: a pod that has begun is brought up before another begins.
 _START, _CREATE, _RUN_SANDBOX = range(3)
+_STOP = 0
 
 
 class Hooks(Protocol):
@@ -82,11 +85,11 @@ class ActionExecutor:
     limits: Limits = field(default_factory=Limits)
     _users: dict[str, ImageUser] = field(default_factory=dict)  # image id -> its user
     _bring_up: Places = field(init=False)
-    _stopping: asyncio.Semaphore = field(init=False)
+    _stopping: Places = field(init=False)
 
     def __post_init__(self) -> None:
-        self._bring_up = Places(self.limits.bring_up)
-        self._stopping = asyncio.Semaphore(self.limits.stop)
+        self._bring_up = Places(self.limits.bring_up, PLACE_PATIENCE_SECONDS)
+        self._stopping = Places(self.limits.stop, PLACE_PATIENCE_SECONDS)
 
     async def execute(self, state: PodState, action: a.Action) -> h.Result:
         """Carry out one action. Raises what `failure_of` takes."""
@@ -148,12 +151,12 @@ class ActionExecutor:
         await self.runtime.remove_pod_sandbox(sandbox_id)
 
     async def stop_sandbox(self, _state: PodState, action: a.StopSandbox) -> h.Result:
-        async with self._stopping, _gone_is_fine():
+        async with self._stopping.at(_STOP), _gone_is_fine():
             await self.runtime.stop_pod_sandbox(action.sandbox_id)
         return h.Result()
 
     async def remove_sandbox(self, state: PodState, action: a.RemoveSandbox) -> h.Result:
-        async with self._stopping, _gone_is_fine():
+        async with self._stopping.at(_STOP), _gone_is_fine():
             await self.runtime.remove_pod_sandbox(action.sandbox_id)
         seen = state.observed.containers if state.observed is not None else ()
         await self._forget_logs(state, [one for one in seen if one.sandbox_id == action.sandbox_id])

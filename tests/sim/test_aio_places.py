@@ -79,3 +79,25 @@ def test_cancelled_waiter_loses_no_place_even_when_its_turn_has_just_come() -> N
         await asyncio.wait_for(work(), 2.0)
 
     scenario(body)
+
+
+def test_place_of_one_that_hangs_is_given_on_and_does_not_come_back_twice() -> None:
+    async def body(clock: VirtualClock) -> None:
+        places = Places(1, patience_seconds=2.0)
+        began, entered = clock.monotonic(), []
+
+        async def work(name: str, seconds: float) -> None:
+            async with places.at(0):
+                entered.append((name, clock.monotonic() - began))
+                await clock.sleep(seconds)
+
+        await asyncio.gather(work("hangs", 10.0), work("a", 1.0), work("b", 1.0), work("c", 9.0))
+        assert [name for name, _ in entered] == ["hangs", "a", "b", "c"]
+        assert [at for _, at in entered] == pytest.approx([0.0, 2.0, 3.0, 4.0])
+        # All left, whatever lapsed: still one place.
+        entered.clear()
+        began = clock.monotonic()
+        await asyncio.gather(work("d", 1.0), work("e", 1.0))
+        assert [at for _, at in entered] == [0.0, pytest.approx(1.0)]
+
+    scenario(body)
