@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from aio.errors import Rejected
 from kube.objects.core_v1 import Container, Probe
 from kubelet.model import NANOSECONDS_PER_SECOND, ObservedContainer, Phase, PodState, Stage
 from kubelet.plan import is_started
@@ -18,7 +19,7 @@ from kubelet.podspec.env import static_env
 from kubelet.podspec.expansion import expand_with
 from kubelet.restart import is_sidecar
 from probes.outcome import ProbeKind
-from probes.spec import ProbeSpec, build_spec
+from probes.spec import ProbeSpec, broken_spec, build_spec
 from probes.target import ProbeKey, ProbeTarget
 
 LIVENESS: ProbeKind = "liveness"
@@ -98,6 +99,9 @@ def _cached_spec(container: _ByIdentity, probe: _ByIdentity, kind: ProbeKind) ->
     owner, definition = container.value, probe.value
     assert isinstance(owner, Container) and isinstance(definition, Probe)
     env = static_env(owner)
-    return build_spec(
-        definition, owner.ports, path=f"{kind}Probe", expand=lambda text: expand_with(text, env)
-    )
+    try:
+        return build_spec(
+            definition, owner.ports, path=f"{kind}Probe", expand=lambda text: expand_with(text, env)
+        )
+    except Rejected as refused:  # validation lets a name pass that no port has
+        return broken_spec(definition, refused.message)

@@ -12,7 +12,7 @@ from probes import grpc as grpc_check
 from probes import tcp as tcp_check
 from probes.exec import ExecSync
 from probes.outcome import Outcome, Verdict, unknown
-from probes.spec import Check, ExecCheck, GrpcCheck, HttpCheck, TcpCheck
+from probes.spec import BrokenCheck, Check, ExecCheck, GrpcCheck, HttpCheck, TcpCheck
 from probes.target import ProbeTarget
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class Checks:
                 return await tcp_check.check(check, timeout)
             case GrpcCheck():
                 return await grpc_check.check(check, target.host, timeout)
+            case BrokenCheck():
+                return unknown(check.reason)
             case ExecCheck():
                 return await exec_check.check(check, target.container_id, timeout, self._exec_sync)
 

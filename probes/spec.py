@@ -47,7 +47,14 @@ class ExecCheck:
     command: tuple[str, ...]
 
 
-Check = HttpCheck | TcpCheck | GrpcCheck | ExecCheck
+@dataclass(frozen=True, slots=True)
+class BrokenCheck:
+    """A probe that can never be carried out; each try is an error of the prober, and `reason` says why."""
+
+    reason: str
+
+
+Check = HttpCheck | TcpCheck | GrpcCheck | ExecCheck | BrokenCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +78,17 @@ def build_spec(
     expand: Callable[[str], str] | None = None,
 ) -> ProbeSpec:
     """`path` is the field path for errors; `expand` resolves `$(VAR)` in each argument of an exec command."""
+    return _spec_of(probe, _build_check(probe, ports, path, expand))
+
+
+def broken_spec(probe: Probe, reason: str) -> ProbeSpec:
+    """For a probe that `build_spec` rejected: each try says why it cannot be, and never counts."""
+    return _spec_of(probe, BrokenCheck(reason))
+
+
+def _spec_of(probe: Probe, check: Check) -> ProbeSpec:
     return ProbeSpec(
-        check=_build_check(probe, ports, path, expand),
+        check=check,
         initial_delay=float(probe.initial_delay_seconds or 0),
         period=float(probe.period_seconds or DEFAULT_PERIOD_SECONDS),
         timeout=float(probe.timeout_seconds or DEFAULT_TIMEOUT_SECONDS),

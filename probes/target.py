@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from probes.outcome import Outcome, ProbeKind, event_message
-from probes.spec import Check, ExecCheck, GrpcCheck, ProbeSpec
+from probes.spec import BrokenCheck, Check, ExecCheck, GrpcCheck, ProbeSpec
 
 
 class ProbeKey(NamedTuple):
@@ -36,20 +36,20 @@ class ProbeTarget:
 
     @property
     def may_fire(self) -> bool:
-        return self.is_enabled and (isinstance(self.spec.check, ExecCheck) or bool(self.host))
+        return self.is_enabled and (isinstance(self.spec.check, ExecCheck | BrokenCheck) or bool(self.host))
 
     @property
     def host(self) -> str:
         """Where to connect: the probe's own host, else the pod's address."""
         check = self.spec.check
-        if isinstance(check, ExecCheck | GrpcCheck):
+        if isinstance(check, ExecCheck | GrpcCheck | BrokenCheck):
             return self.pod_ip
         return check.host or self.pod_ip
 
     def resolved_check(self) -> Check:
         """The check with its host filled in."""
         check = self.spec.check
-        if isinstance(check, ExecCheck | GrpcCheck) or check.host:
+        if isinstance(check, ExecCheck | GrpcCheck | BrokenCheck) or check.host:
             return check
         return replace(check, host=self.pod_ip)
 

@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from aio.errors import Bug
+from kube.objects.core_v1 import HTTPGetAction, Probe
 from kubelet import happened as h
 from kubelet.actions import Look
 from kubelet.draft import Policy
@@ -14,6 +15,7 @@ from kubelet.lifecycle import RULES, adopt, own_grace_seconds, step
 from kubelet.model import Instant, Observed, PodState, Stage, StopRequest
 from kubelet.probing import wanted_probes
 from kubelet.story import STORY_LENGTH, Story
+from probes.spec import BrokenCheck
 from tests.builders import PROBE, make_container, make_pod, make_sidecar, new_sim, new_state, started
 
 pytestmark = pytest.mark.pure
@@ -177,3 +179,12 @@ def test_story_tells_events_and_actions_with_their_reasons_and_forgets_the_oldes
     for _ in range(STORY_LENGTH + 5):
         story.add(sim.now, h.RuntimeReturned(), Stage.SYNCING, ())
     assert len(story.lines()) == len(story.documents()) == STORY_LENGTH
+
+
+def test_probe_of_a_port_that_no_one_has_is_tried_and_says_so_instead_of_ending_the_agent() -> None:
+    probe = Probe(http_get=HTTPGetAction(port="nowhere"), period_seconds=7)
+    sim = started(make_pod(make_container("a", liveness_probe=probe)))
+    (target,) = wanted_probes(sim.state, "").values()
+    reason = 'livenessProbe.httpGet.port: no port of this container is named "nowhere"'
+    assert target.spec.check == BrokenCheck(reason)
+    assert target.spec.period == 7 and target.may_fire
