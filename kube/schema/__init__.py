@@ -28,6 +28,8 @@ from pathlib import Path
 
 _PLAIN = ("string", "bool", "int32", "int64", "double", "bytes")
 SCALARS = frozenset((*_PLAIN, "Quantity", "Time", "MicroTime", "IntOrString", "any", "object"))
+# Of every API group at once: clients write them with the version of the object the request is about.
+_EVERYWHERE = ("DeleteOptions", "Status", "WatchEvent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def load_file(file: str) -> dict[str, TypeFact]:
     return parse(text, file)
 
 
+@cache
 def files() -> tuple[str, ...]:
     """The group versions there are facts for."""
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.txt")))
@@ -141,3 +144,21 @@ def parse_type(text: str, file: str) -> TypeRef:
     if text not in SCALARS and "." not in text:
         text = f"{file}.{text}"
     return TypeRef(text, tuple(wrap))
+
+
+def find_kind(api_version: str, kind: str) -> str | None:
+    """The type ("apps_v1.Deployment") of a kind as `apiVersion` and `kind` name it; None for one unknown."""
+    if kind in _EVERYWHERE:
+        return f"meta_v1.{kind}"
+    group, _, version = api_version.rpartition("/")
+    first = group.partition(".")[0]
+    for file in (f"{first}_{version}",) if group else ("core_v1", "cluster_v1", "meta_v1"):
+        name = _kinds(file).get(f"{api_version}/{kind}") if file in files() else None
+        if name:
+            return f"{file}.{name}"
+    return None
+
+
+@cache
+def _kinds(file: str) -> dict[str, str]:
+    return {fact.gvk: name for name, fact in load_file(file).items() if fact.gvk}
