@@ -22,7 +22,7 @@ def absorb(draft: Draft, observed: Observed) -> None:
             continue  # planning removes it, and it never counts
         memory = draft.state.memory(seen.name)
         changes: dict[str, object] = {}
-        if seen.restart_count > memory.restart_count:
+        if seen.restart_count > memory.restart_count and seen.phase is not Phase.CREATED:
             changes["restart_count"] = seen.restart_count
         if seen.phase is Phase.EXITED and _is_newer_exit(seen, memory.last_exit):
             changes["last_exit"] = seen

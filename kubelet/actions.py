@@ -176,6 +176,7 @@ class Why:
     SIDECAR = "a sidecar runs as long as the pod"
     CREATED = "the container is created and does not run yet"
     DEFINITION_CHANGED = "the container's definition changed"
+    CREATED_UNSEEN = "nobody saw its creation to the end, so that it may be half made"
     STALE_CREATED = "the container was created for an older definition"
     NOT_RUNNING = "the container is wanted and does not run"
     RESTART = "the container ended and its restart policy wants it back"

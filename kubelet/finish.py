@@ -164,7 +164,9 @@ _IMAGE_REASONS = frozenset(
 
 def _created(draft: Draft, action: a.CreateContainer, result: h.Result) -> None:
     assert result.container is not None and draft.state.observed is not None
-    draft.remember(action.container, image_id="", restart_count=action.restart_count)
+    draft.remember(
+        action.container, image_id="", restart_count=action.restart_count, created_id=result.container.id
+    )
     absorb(draft, with_container(draft.state.observed, result.container))
     _emit(draft, reasons.EVENT_CREATED, "Container created", action.container)
 

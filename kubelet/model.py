@@ -155,6 +155,7 @@ class ContainerMemory:
     restart_count: int = -1  # highest seen or used; -1 = never created
     waiting: Waiting | None = None
     backoff: CrashBackoff | None = None
+    created_id: str = ""  # container id whose creation was seen to its end by this process
     image_id: str = ""  # resolved image for the next create; "" = ask again
     image_retry_at: float = 0.0  # mono: no image work before
     ready_id: str = ""  # container id whose readiness probe succeeded

@@ -354,8 +354,8 @@ def bring_up(draft: Draft, container: Container, seen: ObservedContainer) -> Non
         return
     stale = bool(seen.spec_hash) and seen.spec_hash != container_hash(container)
     if seen.phase is Phase.CREATED:
-        if stale:
-            draft.act(RemoveContainer(Why.STALE_CREATED, container.name, seen.id))
+        if stale or draft.state.memory(container.name).created_id != seen.id:
+            make_anew(draft, seen, Why.STALE_CREATED if stale else Why.CREATED_UNSEEN)
         elif not draft.is_starting():
             draft.act(StartContainer(Why.CREATED, container.name, seen.id))
         return
@@ -392,9 +392,7 @@ def stop_one(draft: Draft, container: Container, seen: ObservedContainer) -> Non
 def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox: ObservedSandbox) -> None:
     """Bring back a container that ended, unless its back-off holds it."""
     if was_start_aborted(seen):
-        # Made anew under the same number, which the runtime gives free with the old one.
-        draft.remember(container.name, restart_count=seen.restart_count - 1)
-        draft.act(RemoveContainer(Why.START_ABORTED, container.name, seen.id))
+        make_anew(draft, seen, Why.START_ABORTED)
         return
     memory = draft.state.memory(container.name)
     finished = seen.finished_at / NANOSECONDS_PER_SECOND
@@ -409,6 +407,12 @@ def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox
     action = CreateContainer(Why.RESTART, container.name, sandbox.id, count, memory.image_id)
     if draft.act(action):
         draft.remember(container.name, backoff=answer)
+
+
+def make_anew(draft: Draft, seen: ObservedContainer, why: str) -> None:
+    """Remove one that has never run; the next has its number, which the runtime gives free with it."""
+    draft.remember(seen.name, restart_count=seen.restart_count - 1)
+    draft.act(RemoveContainer(why, seen.name, seen.id))
 
 
 def hold_back(draft: Draft, container: Container, wait: Wait) -> None:

@@ -229,7 +229,7 @@ class AgentProcess:
         found: dict[str, Any] = self.pods()[name]
         return found
 
-    def wait_for(self, found: Callable[[], T], what: str, timeout: float = READY_SECONDS) -> T:
+    def wait_for(self, found: Callable[[], T | None], what: str, timeout: float = READY_SECONDS) -> T:
         """Poll until `found` gives something true, and return that. OSError and LookupError count as not yet.
 
         Raises AgentFailed when the time is over, or at once when the agent has ended.

@@ -214,8 +214,8 @@ class World:
             raise self.agent.failure("\n  ".join(["left the world other than wanted:", *differences]))
 
     def problems(self, wanted: Sequence[WantedPod], strays: int = 0) -> list[str]:
-        """One line for every difference. `strays`: network namespaces and leases that a runtime killed while
-        it made sandboxes may have left, known to nobody and gone with the next reboot."""
+        """One line for every difference. `strays`: shims, network namespaces and leases that a runtime
+        killed while it made sandboxes may have left, known to nobody and gone with the next reboot."""
         picture = self.read()
         return [
             *_sandboxes_differ(picture, wanted),
@@ -228,12 +228,15 @@ class World:
 
     def _kernel_differs(self, picture: Picture, strays: int) -> Iterable[str]:
         ready = [box for box in picture.sandboxes if box.is_ready]
-        shims = len(self.runtime.shims())
-        if shims != len(ready):
-            yield f"{shims} shims for {len(ready)} ready sandboxes"
+        yield from _compare_names("shim", self._shims(), {box.listed.id for box in ready}, strays)
         yield from _compare_names("network namespace", self.runtime.netns(), {b.netns for b in ready}, strays)
         leases = {f"{ip} of {holder}" for ip, holder in self.runtime.leases().items()}
         yield from _compare_names("lease", leases, {f"{b.ip} of {b.listed.id}" for b in ready}, strays)
+
+    def _shims(self) -> list[str]:
+        """The sandbox id that each shim was started for."""
+        seen = (host.read_process(pid) for pid in self.runtime.shims())
+        return [one.argv[one.argv.index("-id") + 1] for one in seen if one is not None and "-id" in one.argv]
 
     def _disk_differs(self, wanted: Sequence[WantedPod]) -> Iterable[str]:
         pods = self.agent.state / "pods"

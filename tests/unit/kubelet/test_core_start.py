@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -245,12 +246,53 @@ def test_running_pod_is_adopted_without_touching_its_containers() -> None:
     assert sim.state.memory("a").restart_count == 3
 
 
-def test_container_created_and_never_started_is_started_not_doubled() -> None:
+def test_container_created_and_never_started_is_made_anew_under_its_number() -> None:
+    """A runtime may write a container down half made when whoever asked for it dies under the call."""
     sim = new_sim(make_pod("a"))
     sim.put(make_container("a"), sim.put_box(), Phase.CREATED)
     adopted(sim)
-    assert sim.orders() == ["PrepareVolumes", "StartContainer a"]
+    assert sim.orders("RemoveContainer", *BRINGS_UP) == [
+        "RemoveContainer a",
+        "CreateContainer a",
+        "StartContainer a",
+    ]
     assert len(sim.ran) == 1
+    assert sim.running("a").restart_count == 0
+
+
+def put_failed_start(sim: PodSim, message: str) -> None:
+    """A container that the runtime could not start."""
+    seen = sim.put(make_container("a"), sim.put_box(), Phase.EXITED, code=128)
+    sim.ran[seen.id].seen = replace(seen, started_at=0, reason="StartError", message=message)
+
+
+@pytest.mark.parametrize("policy", ("Always", "Never"))
+@pytest.mark.parametrize(
+    "message",
+    (
+        'failed to start containerd task "a": context canceled: unknown',
+        "failed to create containerd task: failed to start shim: start failed: : signal: killed: unknown",
+    ),
+)
+def test_container_whose_start_was_cut_short_is_made_anew_under_its_number(policy: str, message: str) -> None:
+    sim = new_sim(make_pod("a", policy=policy))
+    put_failed_start(sim, message)
+    adopted(sim)
+    assert sim.orders("RemoveContainer", *BRINGS_UP) == [
+        "RemoveContainer a",
+        "CreateContainer a",
+        "StartContainer a",
+    ]
+    assert sim.running("a").restart_count == 0
+    assert sim.state.memory("a").last_exit is None
+
+
+def test_container_that_failed_to_start_by_itself_counts_as_a_restart() -> None:
+    sim = new_sim(make_pod("a"))
+    why = 'exec: "nothing": executable file not found in $PATH'
+    put_failed_start(sim, why)
+    adopted(sim)
+    assert sim.running("a").restart_count == 1
 
 
 def test_container_created_for_an_older_image_is_removed_and_made_anew() -> None:
