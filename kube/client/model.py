@@ -7,7 +7,7 @@ in where there may be many (lists and watches): the reader chooses what to decod
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Protocol, TypeVar
@@ -213,7 +213,7 @@ class Client(Protocol):
 
     def watch(
         self, resource: Resource, *, namespace: str = "", options: WatchOptions = DEFAULT_WATCH
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """One stream, until the server ends it. Raises Expired when the version is too old. Close the
         iterator (`contextlib.aclosing`) to end it early. `kube.client.follow` goes on over several."""
         ...
@@ -252,7 +252,7 @@ class Client(Protocol):
         """Anything else (`/version`, `/healthz`, a pod's log): the body of a 2xx answer."""
         ...
 
-    def stream(self, call: Call) -> AsyncIterator[bytes]:
+    def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """The same, chunk by chunk as it comes (a log that is followed)."""
         ...
 

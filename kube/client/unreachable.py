@@ -9,5 +9,5 @@ class Unreachable(Retry):
     """No connection, it broke, or time ran out; whether a write happened is unknown."""
 
     def __init__(self, server: str, because: object) -> None:
-        super().__init__(cannot(f'reach API server "{server}"', because), reason="Unreachable")
+        super().__init__(cannot(f'reach API server "{server}"', f"because {because}"), reason="Unreachable")
         self.server = server

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kube import status
@@ -54,13 +55,14 @@ class FakeClient:
 
     async def watch(
         self, resource: Resource, *, namespace: str = "", options: WatchOptions = DEFAULT_WATCH
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         chosen = await self._call(
             self._request("watch", resource, namespace),
             lambda: selection.select(resource, namespace, options.label_selector, options.field_selector),
         )
-        async for event in self._api.watches.run(chosen, options):
-            yield event
+        async with aclosing(self._api.watches.run(chosen, options)) as events:
+            async for event in events:
+                yield event
 
     async def create(
         self, resource: Resource, body: JsonObject, *, namespace: str = "", name: str = "",
@@ -118,7 +120,7 @@ class FakeClient:
         request = self._request(call.method.lower(), None, "", call.path)
         return await self._call(request, lambda: self._page(call.path))
 
-    async def stream(self, call: Call) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         yield await self.call(call)
 
     async def close(self) -> None:

@@ -49,7 +49,7 @@ class FakeApi:
         self.watches = Watches(self.history)
         self.requests: deque[Request] = deque(maxlen=_MOST_REQUESTS_KEPT)
         self.pages: dict[str, bytes] = {"/version": b'{"major":"1","minor":"36"}', "/healthz": b"ok"}
-        self._resources = {*r.STORED, *extra}
+        self.resources = {*r.STORED, *extra}
         self._answers: dict[tuple[Resource, str], Answer] = {}
         self._random = random.Random(seed)
         self._check_namespaces = check_namespaces
@@ -146,7 +146,7 @@ class FakeApi:
 
     def resource_of(self, body: JsonObject) -> Resource:
         wanted = (body.get("apiVersion"), body.get("kind"))
-        for resource in self._resources:
+        for resource in self.resources:
             if (resource.api_version, resource.kind) == wanted:
                 return resource
         raise status.no_such_resource()
@@ -269,7 +269,7 @@ class FakeApi:
         return self.history.all(resource).get(self._place_in(value))
 
     def _must_serve(self, resource: Resource) -> None:
-        if resource not in self._resources:
+        if resource not in self.resources:
             raise status.no_such_resource()
 
     def _must_have(self, resource: Resource, subresource: str) -> None:
@@ -312,5 +312,5 @@ class FakeApi:
         return metadata.get("namespace", ""), metadata.get("name", "")
 
     def __repr__(self) -> str:
-        counts = {res.plural: len(self.history.all(res)) for res in self._resources if self.history.all(res)}
+        counts = {res.plural: len(self.history.all(res)) for res in self.resources if self.history.all(res)}
         return f"FakeApi({counts}, revision {self.history.revision}, {meta.format_time(self.clock.now())})"

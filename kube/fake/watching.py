@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -45,7 +45,7 @@ class Watches:
         for stream in self.open:
             stream.wake.set()
 
-    async def run(self, selection: Selection, options: WatchOptions) -> AsyncIterator[WatchEvent]:
+    async def run(self, selection: Selection, options: WatchOptions) -> AsyncGenerator[WatchEvent, None]:
         position = parse_version(options.resource_version)
         is_whole = options.initial_events or position == 0
         if not is_whole:

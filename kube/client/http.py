@@ -1,0 +1,339 @@
+"""The client over HTTPS, with aiohttp (whose import takes a sixth of a second: import this module late).
+
+Refusals are StatusErrors; everything that is no answer is `Unreachable`. A refusal that names a time to come
+back (429 and 5xx with Retry-After) is repeated by itself, as client-go does; a 401 makes the client look
+whether its credentials have changed, and repeats once if so. Whether a write that was `Unreachable` happened
+is the caller's to find out. Requests keep to the rate of `Limits`, first come first served; who must never
+wait behind others (a node's lease) has a client of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from aio.clock import Clock, SystemClock
+from kube import status
+from kube.client import answers
+from kube.client.limiter import TokenBucket
+from kube.client.lines import LineSplitter, LineTooLong
+from kube.client.model import (
+    DEFAULT_DELETE,
+    DEFAULT_LIST,
+    DEFAULT_WATCH,
+    DEFAULT_WRITE,
+    Call,
+    DeleteOptions,
+    JsonObject,
+    ListOptions,
+    ObjectList,
+    PatchKind,
+    WatchEvent,
+    WatchOptions,
+    WriteOptions,
+)
+from kube.client.resources import Resource
+from kube.client.settings import DEFAULT_LIMITS, Limits, Settings
+from kube.client.transport import Pool, Transport
+from kube.client.unreachable import Unreachable
+
+_JSON = "application/json"
+# rest.Request.MaxRetries of client-go
+MOST_RETRIES = 10
+# What a stream may be silent beyond the length it was asked to have.
+_STREAM_SLACK_SECONDS = 30.0
+
+Query = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    query: Query = ()
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    silence_seconds: float | None = None
+
+
+class HttpClient:
+    """See `kube.client.Client`. Made inside a running loop; `close()` is owed."""
+
+    def __init__(
+        self, settings: Settings, *, limits: Limits = DEFAULT_LIMITS, clock: Clock | None = None
+    ) -> None:
+        """BadSettings when the credentials cannot be used."""
+        self._server = settings.server.rstrip("/")
+        self._groups = settings.impersonate_groups
+        self._limits = limits
+        self._clock = clock or SystemClock()
+        self._bucket = TokenBucket(limits.qps, limits.burst)
+        self._transport = Transport(settings, limits, self._clock)
+
+    async def get(
+        self, resource: Resource, name: str, *, namespace: str = "", subresource: str = ""
+    ) -> JsonObject:
+        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
+        return self._object(await self._send(_Request("GET", path)))
+
+    async def list(
+        self, resource: Resource, *, namespace: str = "", options: ListOptions = DEFAULT_LIST
+    ) -> ObjectList:
+        request = _Request("GET", resource.path(namespace=namespace), _list_query(options))
+        body = await self._send(request)
+        try:
+            return answers.read_list(body)
+        except answers.Unreadable as error:
+            raise Unreachable(self._server, error) from error
+
+    async def watch(
+        self, resource: Resource, *, namespace: str = "", options: WatchOptions = DEFAULT_WATCH
+    ) -> AsyncGenerator[WatchEvent, None]:
+        silence = options.timeout_seconds + _STREAM_SLACK_SECONDS if options.timeout_seconds else None
+        request = _Request(
+            "GET", resource.path(namespace=namespace), _watch_query(options), silence_seconds=silence
+        )
+        splitter = LineSplitter()
+        try:
+            async with aclosing(self._chunks(request)) as chunks:
+                async for chunk in chunks:
+                    for line in splitter.feed(chunk):
+                        yield answers.read_event(line)
+            if rest := splitter.rest().strip():
+                yield answers.read_event(rest)
+        except (answers.Unreadable, LineTooLong) as error:
+            raise Unreachable(self._server, error) from error
+
+    async def create(
+        self, resource: Resource, body: JsonObject, *, namespace: str = "", name: str = "",
+        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
+    ) -> JsonObject:  # fmt: skip
+        namespace = namespace or _meta(body).get("namespace", "")
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self._write("POST", path, body, options)
+
+    async def update(
+        self, resource: Resource, body: JsonObject, *, name: str = "", namespace: str = "",
+        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
+    ) -> JsonObject:  # fmt: skip
+        namespace = namespace or _meta(body).get("namespace", "")
+        name = _named(name or _meta(body).get("name", ""))
+        path = resource.path(namespace=namespace, name=name, subresource=subresource)
+        return await self._write("PUT", path, body, options)
+
+    async def patch(
+        self, resource: Resource, name: str, patch: Any, *, kind: PatchKind = PatchKind.MERGE,
+        namespace: str = "", subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
+    ) -> JsonObject:  # fmt: skip
+        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
+        return await self._write("PATCH", path, patch, options, kind.value)
+
+    async def delete(
+        self, resource: Resource, name: str, *, namespace: str = "", options: DeleteOptions = DEFAULT_DELETE
+    ) -> JsonObject:
+        path = resource.path(namespace=namespace, name=_named(name))
+        return await self._write("DELETE", path, options.to_json(), DEFAULT_WRITE)
+
+    async def delete_collection(
+        self, resource: Resource, *, namespace: str = "", selection: ListOptions = DEFAULT_LIST,
+        options: DeleteOptions = DEFAULT_DELETE,
+    ) -> None:  # fmt: skip
+        body = msgspec.json.encode(options.to_json())
+        path = resource.path(namespace=namespace)
+        headers = {"Content-Type": _JSON}
+        await self._send(_Request("DELETE", path, _list_query(selection), body, headers))
+
+    async def call(self, call: Call) -> bytes:
+        return await self._send(_Request(call.method, call.path, call.query, call.body, call.headers))
+
+    async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
+        request = _Request(call.method, call.path, call.query, call.body, call.headers)
+        async with aclosing(self._chunks(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _write(
+        self, method: str, path: str, body: Any, options: WriteOptions, content_type: str = _JSON
+    ) -> JsonObject:
+        request = _Request(
+            method, path, _write_query(options), msgspec.json.encode(body), {"Content-Type": content_type}
+        )
+        return self._object(await self._send(request))
+
+    def _object(self, body: bytes) -> JsonObject:
+        try:
+            return answers.read_object(body)
+        except answers.Unreadable as error:
+            raise Unreachable(self._server, error) from error
+
+    async def _send(self, request: _Request) -> bytes:
+        """The body of a 2xx answer."""
+        may_look_again, retries = True, 0
+        while True:
+            try:
+                async with self._answer(request) as (_, response):
+                    return await self._body(response)
+            except status.Unauthorized:
+                if not (may_look_again and await self._has_new_credentials()):
+                    raise
+                may_look_again = False
+            except _ComeBack as hint:
+                if retries == MOST_RETRIES:
+                    raise hint.refusal from None
+                retries += 1
+                await self._clock.sleep(hint.after_seconds)
+
+    async def _chunks(self, request: _Request) -> AsyncGenerator[bytes, None]:
+        """The body of a 2xx answer as it comes. Ends early when the credentials have changed."""
+        try:
+            async with self._answer(request) as (pool, response):
+                with pool.stream(response):
+                    try:
+                        async for chunk in response.content.iter_any():
+                            yield chunk
+                    except (aiohttp.ClientError, OSError) as error:
+                        if pool.is_retired:
+                            return
+                        raise self._unreachable(error) from error
+        except _ComeBack as hint:
+            raise hint.refusal from None
+
+    @asynccontextmanager
+    async def _answer(self, request: _Request) -> AsyncIterator[tuple[Pool, aiohttp.ClientResponse]]:
+        """A 2xx answer whose body is still to be read; other answers are raised."""
+        await self._keep_to_rate()
+        pool = await self._transport.pool()
+        try:
+            response = await self._open(pool, request)
+            try:
+                if not 200 <= response.status < 300:
+                    raise await self._refusal(response)
+                yield pool, response
+            finally:
+                # A body read to its end has given its connection back already; one that was not cannot.
+                response.close()
+        finally:
+            await pool.leave()
+
+    async def _open(self, pool: Pool, request: _Request) -> aiohttp.ClientResponse:
+        url = self._server + request.path + ("?" + urlencode(request.query) if request.query else "")
+        headers = [("Accept", _JSON), *pool.headers.items(), *request.headers.items()]
+        headers += [("Impersonate-Group", group) for group in self._groups]
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._limits.connect_seconds, sock_read=request.silence_seconds
+        )
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                found: aiohttp.ClientResponse = await pool.request(
+                    request.method,
+                    URL(url, encoded=True),
+                    data=request.body or None,
+                    headers=headers,
+                    timeout=timeout,
+                )
+                return found
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                return await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
+        refusal = answers.read_refusal(response.status, await self._body(response))
+        after = response.headers.get("Retry-After", "")
+        if after.isdecimal() and (response.status == 429 or response.status >= 500):
+            return _ComeBack(refusal, float(after))
+        return refusal
+
+    async def _has_new_credentials(self) -> bool:
+        before = await self._transport.pool()
+        await before.leave()
+        after = await self._transport.pool(look_now=True)
+        await after.leave()
+        return before is not after
+
+    async def _keep_to_rate(self) -> None:
+        wait = self._bucket.take(self._clock.monotonic())
+        if wait > 0:
+            await self._clock.sleep(wait)
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        if isinstance(error, TimeoutError):
+            return Unreachable(self._server, "it did not answer in time")
+        return Unreachable(self._server, str(error) or type(error).__name__)
+
+
+class _ComeBack(Exception):
+    """A refusal that asks to be repeated."""
+
+    def __init__(self, refusal: Exception, after_seconds: float) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+        self.after_seconds = after_seconds
+
+
+def _meta(body: JsonObject) -> JsonObject:
+    found = body.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def _named(name: str) -> str:
+    """An empty name would make the path that of the collection, and a delete of everything in it."""
+    if not name:
+        raise ValueError("cannot call the API server: because the object's name is empty")
+    return name
+
+
+def _list_query(options: ListOptions) -> Query:
+    return _given(
+        ("labelSelector", options.label_selector),
+        ("fieldSelector", options.field_selector),
+        ("limit", str(options.limit) if options.limit else ""),
+        ("continue", options.continue_token),
+        ("resourceVersion", options.resource_version),
+        ("resourceVersionMatch", options.resource_version_match),
+    )
+
+
+def _watch_query(options: WatchOptions) -> Query:
+    version = options.resource_version
+    if options.initial_events:
+        options = replace(options, bookmarks=True)
+    return _given(
+        ("watch", "true"),
+        ("labelSelector", options.label_selector),
+        ("fieldSelector", options.field_selector),
+        ("resourceVersion", version),
+        ("allowWatchBookmarks", "true" if options.bookmarks else ""),
+        ("sendInitialEvents", "true" if options.initial_events else ""),
+        ("resourceVersionMatch", "NotOlderThan" if options.initial_events else ""),
+        ("timeoutSeconds", str(options.timeout_seconds) if options.timeout_seconds else ""),
+    )
+
+
+def _write_query(options: WriteOptions) -> Query:
+    return _given(
+        ("dryRun", "All" if options.dry_run else ""),
+        ("fieldManager", options.field_manager),
+        ("fieldValidation", options.field_validation),
+        ("force", "true" if options.force else ""),
+    )
+
+
+def _given(*pairs: tuple[str, str]) -> Query:
+    return tuple(pair for pair in pairs if pair[1])
