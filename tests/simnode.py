@@ -227,6 +227,9 @@ class SimNode:
         await self.clock.sleep(seconds)
         self.raise_failure()
 
+    async def run_without_agent(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
     async def until(self, condition: Callable[[], bool], *, within: float = 60.0, what: str = "") -> float:
         """Wait for the condition; the seconds it took."""
         begun = self.clock.monotonic()
@@ -281,14 +284,23 @@ class SimNode:
     def said(self, reason: str) -> list[str]:
         return [one.event.message for one in self.sink.recorded() if one.event.reason == reason]
 
-    def is_clean(self) -> bool:
-        """Nothing of any pod is left: runtime, mounts, directories, checkpoints, logs."""
+    def left(self) -> list[str]:
+        """Whatever is left of any pod: in the runtime, as mount, directory, checkpoint, log."""
         world = self.runtime.world
-        left = [world.sandboxes, world.containers, world.leases, self.mounter.points, self.workers.all()]
         directories = [Path(self.facts.root_dir) / "pods", Path(self.facts.root_dir) / DIRECTORY]
         directories.append(Path(self.facts.pod_logs_dir))
-        files = [path for top in directories if top.exists() for path in top.iterdir()]
-        return not any(left) and not files
+        return [
+            *(f"sandbox {key}" for key in world.sandboxes),
+            *(f"container {key}" for key in world.containers),
+            *(f"address {key}" for key in world.leases),
+            *(f"mount {point.path}" for point in self.mounter.points),
+            *(f"worker {worker.name}" for worker in self.workers.all()),
+            *(str(path) for top in directories if top.exists() for path in top.iterdir()),
+        ]
+
+    def is_clean(self) -> bool:
+        """Nothing of any pod is left."""
+        return not self.left()
 
     def picture(self) -> str:
         """What the workers are at, for a failing test."""
