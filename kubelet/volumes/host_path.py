@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from kube.objects.core_v1 import Pod, Volume
+from kubelet.volumes.answering import Answering
 from kubelet.volumes.plugin import MountedVolume, VolumeError
 
 _DIRECTORY_MODE = 0o755
@@ -27,7 +28,12 @@ _KINDS = {
 
 
 class HostPathPlugin:
+    """`answering` is asked before anything looks at a user's path."""
+
     directory = ""
+
+    def __init__(self, answering: Answering | None = None) -> None:
+        self._answering = answering or Answering()
 
     def supports(self, volume: Volume) -> bool:
         return volume.host_path is not None
@@ -36,6 +42,7 @@ class HostPathPlugin:
         if volume.host_path is None:
             raise VolumeError(f'volume "{volume.name}" is no hostPath volume')
         path, kind = volume.host_path.path, volume.host_path.type or ""
+        self._answering.check(path)
         check_host_path(path, kind)
         return MountedVolume(volume.name, path)
 
