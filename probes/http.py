@@ -9,82 +9,79 @@ failure here (upstream throws such a result away). Source: kubernetes pkg/probe/
 from __future__ import annotations
 
 import asyncio
+import ssl
 from http import HTTPStatus
+from urllib.parse import urljoin, urlsplit
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
-
-from probes.http_client import as_written, open_session, request_headers, url_of
+from probes.http_client import as_written, request_bytes, request_headers, url_of
+from probes.http_exchange import Answer, EndedEarly, NotHttp, exchange
 from probes.outcome import MAX_OUTPUT_BYTES, Outcome, failure, success, warning
 from probes.spec import HttpCheck
-from probes.tcp import dial_error, join_host_port
+from probes.tcp import dial_error
 
 MAX_REDIRECTS = 10
 _FOLLOWED = frozenset((301, 302, 303, 307, 308))
 
 
 class HttpProbe:
-    """Owns the client session; `close()` it when probing ends."""
+    """Makes checks; what they share is the TLS context of those that need one."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def check(self, target: HttpCheck, timeout: float) -> Outcome:
         """GET `target`, whose host is filled in, within `timeout` seconds."""
         url = url_of(target)
         phase = "while awaiting headers"
-        try:
-            async with asyncio.timeout(timeout):
-                async with await self._follow(url, request_headers(target)) as response:
-                    phase = "while reading body"
-                    return _judge(response.status, await _read_capped(response.content))
-        except TimeoutError:
-            return failure(f'Get "{url}": context deadline exceeded (Client.Timeout exceeded {phase})')
-        except aiohttp.ClientConnectorError as error:
-            address = join_host_port(url.host or "", url.port or 0)
-            return failure(f'Get "{url}": {dial_error(address, error.os_error)}')
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError):
-            return failure(f'Get "{url}": EOF')
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return failure(f'Get "{url}": {error}')
 
-    async def _follow(self, url: URL, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
-        """The last response of a chain that stays on the first host."""
-        if self._session is None:
-            self._session = open_session()
-        origin = url.host
-        for _ in range(MAX_REDIRECTS):
-            response = await self._session.get(url, headers=headers, allow_redirects=False)
-            location = response.headers.get("Location")
-            if response.status not in _FOLLOWED or not location:
-                return response
-            following = url.join(as_written(location))
-            if following.host != origin:
-                return response
-            response.close()
-            url = following
-        raise ValueError(f"stopped after {MAX_REDIRECTS} redirects")
+        def got_head() -> None:
+            nonlocal phase
+            phase = "while reading body"
+
+        try:
+            async with asyncio.timeout(timeout) as clock:
+                for _ in range(MAX_REDIRECTS):
+                    request = request_bytes(url, request_headers(target))
+                    answer = await exchange(url, request, self._context, MAX_OUTPUT_BYTES, got_head)
+                    following = _within_host(url, answer)
+                    if not following:
+                        return _judge(answer)
+                    url, phase = following, "while awaiting headers"
+            raise ValueError(f"stopped after {MAX_REDIRECTS} redirects")
+        except TimeoutError as error:
+            if not clock.expired():
+                return failure(f'Get "{url}": {dial_error(urlsplit(url).netloc, error)}')
+            return failure(f'Get "{url}": context deadline exceeded (Client.Timeout exceeded {phase})')
+        except EndedEarly:
+            return failure(f'Get "{url}": EOF')
+        except (ssl.SSLError, NotHttp, ValueError) as error:
+            return failure(f'Get "{url}": {error}')
+        except OSError as error:
+            return failure(f'Get "{url}": {dial_error(urlsplit(url).netloc, error)}')
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
+        return self._tls
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Nothing outlives a check."""
 
 
-async def _read_capped(content: aiohttp.StreamReader) -> str:
-    body = b""
-    while len(body) < MAX_OUTPUT_BYTES:
-        piece = await content.read(MAX_OUTPUT_BYTES - len(body))
-        if not piece:
-            break
-        body += piece
-    return body.decode("utf-8", "replace")
+def _within_host(url: str, answer: Answer) -> str:
+    """Where a redirect leads, "" when there is none or it leaves the host."""
+    if answer.status not in _FOLLOWED or not answer.location:
+        return ""
+    following = urljoin(url, as_written(answer.location))
+    return following if urlsplit(following).hostname == urlsplit(url).hostname else ""
 
 
-def _judge(status: int, body: str) -> Outcome:
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+def _judge(answer: Answer) -> Outcome:
+    body = answer.body.decode("utf-8", "replace")
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return success(body)
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+    if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
         return warning(f"Probe terminated redirects, Response body: {body}")
-    return failure(f"HTTP probe failed with statuscode: {status}")
+    return failure(f"HTTP probe failed with statuscode: {answer.status}")

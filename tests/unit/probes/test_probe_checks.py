@@ -13,13 +13,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from probes import exec as exec_check
 from probes import grpc as grpc_check
 from probes import tcp as tcp_check
 from probes.checks import Checks
 from probes.http import HttpProbe
-from probes.http_client import request_headers, url_of
+from probes.http_client import request_bytes, request_headers, url_of
+from probes.http_exchange import dechunk
 from probes.outcome import Outcome, Verdict, failure, success
 from probes.spec import ExecCheck, GrpcCheck, HttpCheck, ProbeSpec, TcpCheck
 from probes.target import ProbeTarget
@@ -134,8 +137,56 @@ async def test_request_is_what_upstream_sends() -> None:
 
 def test_users_headers_win_and_empty_ones_send_nothing() -> None:
     check = HttpCheck(80, headers=(("User-Agent", "me"), ("Accept", "")))
-    assert dict(request_headers(check)) == {"User-Agent": "me"}
-    assert str(url_of(HttpCheck(80, "status", "fd00::1"))) == "http://[fd00::1]/status"
+    assert dict(request_headers(check)) == {"User-Agent": "me", "Connection": "close"}
+    assert url_of(HttpCheck(80, "status", "fd00::1")) == "http://[fd00::1]:80/status"
+
+
+def test_header_that_would_end_its_line_is_refused() -> None:
+    with pytest.raises(ValueError, match="invalid header"):
+        request_bytes("http://10.0.0.1:80/", (("X-A", "1\r\nX-B: 2"),))
+
+
+def test_request_has_no_fragment_and_names_host_and_port() -> None:
+    sent = request_bytes("http://10.0.0.1:80/a?b=1#c", ()).decode()
+    assert sent == "GET /a?b=1 HTTP/1.1\r\nHost: 10.0.0.1:80\r\n\r\n"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", success("abcde")),
+        (CHUNKED + b"3\r\nab", failure("EOF")),
+        (CHUNKED + b"-3\r\nabc\r\n", failure("invalid byte in chunk length")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", failure("EOF")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nab", failure('bad Content-Length "-5"')),
+        (b"HTTP/1.0 200 OK\n\nuntil the end", success("until the end")),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\nafter", success("after")),
+        (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", success("")),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", failure("malformed MIME header line: no colon")),
+        (b"SSH-2.0-OpenSSH\r\n", failure('malformed HTTP response "SSH-2.0-OpenSSH"')),
+    ],
+)
+async def test_answer_is_read_as_http_defines_it(reply: bytes, outcome: Outcome) -> None:
+    async with serving(reply) as server:
+        found = await http(HttpCheck(server.port, host="127.0.0.1"))
+        prefix = "" if outcome.is_success else f'Get "http://127.0.0.1:{server.port}/": '
+        assert found == Outcome(outcome.verdict, prefix + outcome.message)
+        await settled(server)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.data())
+def test_chunks_come_out_whole_however_they_were_cut(parts: list[bytes], data: st.DataObject) -> None:
+    sent = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    body, is_complete = dechunk(sent)
+    assert (body, is_complete) == (b"".join(parts), True)
+    cut = data.draw(st.integers(0, len(sent) - 5))
+    early, is_complete = dechunk(sent[:cut])
+    assert body.startswith(early)
+    assert not is_complete
 
 
 @pytest.mark.asyncio
@@ -163,7 +214,7 @@ async def test_redirect_to_another_host_is_a_warning_and_not_followed() -> None:
 async def test_redirects_in_a_circle_fail_after_ten() -> None:
     async with serving(answer("302 Found", b"", "Location: /again")) as server:
         outcome = await http(HttpCheck(server.port, host="127.0.0.1"))
-        assert outcome == failure(f'Get "http://127.0.0.1:{server.port}/": stopped after 10 redirects')
+        assert outcome == failure(f'Get "http://127.0.0.1:{server.port}/again": stopped after 10 redirects')
         assert len(server.requests) == 10
         await settled(server)
 
