@@ -12,7 +12,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aio import log as aio_log
@@ -117,7 +117,10 @@ class ActionExecutor:
     # Looking
 
     async def look(self, state: PodState, action: a.Look) -> h.Result:
-        return h.Result(observed=await self.observer.look(state.uid, state.observed, action.expect_exits))
+        known = state.observed
+        if known is not None:
+            known = replace(known, as_of=state.in_flight[action.key].since)  # nothing newer was known then
+        return h.Result(observed=await self.observer.look(state.uid, known, action.expect_exits))
 
     # Sandbox
 

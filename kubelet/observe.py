@@ -58,7 +58,10 @@ class Observer:
     read_message: MessageReader
 
     async def look(self, uid: str, known: Observed | None, expect_exits: frozenset[str]) -> Observed:
-        """Read one pod; while it does not show the expected exits, read again a little later."""
+        """Read one pod; while it does not show the expected exits, read again a little later.
+
+        `known.as_of` must be when `known` was the newest there was: what of it is taken over is that old.
+        """
         reading = await self._read_quickly(uid, known, expect_exits)
         for delay in SETTLE_DELAYS_SECONDS:
             if not _is_behind(reading, expect_exits):
@@ -74,7 +77,6 @@ class Observer:
         containers = [known.by_id(container_id) for container_id in expect_exits]
         if any(seen is None for seen in containers):
             return await self.read(uid, known)
-        as_of = self.clock.monotonic()
         fresh: dict[str, ObservedContainer] = {}
         for seen in containers:
             assert seen is not None
@@ -83,7 +85,7 @@ class Observer:
                 return await self.read(uid, known)
             fresh[seen.id] = status
         merged = tuple(fresh.get(seen.id, seen) for seen in known.containers)
-        return replace(known, as_of=as_of, containers=merged)
+        return replace(known, containers=merged)  # as old as the part of it that was not read
 
     async def read(self, uid: str, known: Observed | None) -> Observed:
         """Everything the runtime has of the pod."""

@@ -147,6 +147,19 @@ async def _pid(endpoint: str, container_id: str) -> int:
     return pid
 
 
+async def _pids(endpoint: str) -> dict[tuple[str, str], int]:
+    node = await connect(endpoint)
+    try:
+        found = {}
+        for one in await node.runtime.list_containers():
+            if one.state is ContainerState.CONTAINER_RUNNING:
+                answer = await node.runtime.container_status(one.id, verbose=True)
+                found[one.labels[POD_UID], one.labels[CONTAINER_NAME]] = _details(answer)["pid"]
+    finally:
+        await node.close()
+    return found
+
+
 async def _remove_pods(endpoint: str) -> None:
     node = await connect(endpoint)
     try:
@@ -186,6 +199,10 @@ class World:
         container_id = self.running(uid, name)
         assert container_id, f'container "{name}" of pod {uid} does not run'
         return asyncio.run(_pid(self.runtime.endpoint, container_id))
+
+    def pids(self) -> dict[tuple[str, str], int]:
+        """The first process of every running container, by pod uid and name."""
+        return asyncio.run(_pids(self.runtime.endpoint))
 
     def clear(self) -> None:
         """End the agent and remove, whatever state they are in, its pods, mounts and files."""
