@@ -15,7 +15,7 @@ from kubelet import happened as h
 from kubelet import reasons
 from kubelet.absorb import absorb, with_container, with_sandbox, without_container, without_sandbox
 from kubelet.draft import Draft, Emit, has_post_start
-from kubelet.model import MustStop, Phase, RetryEntry, Volumes
+from kubelet.model import Key, MustStop, Phase, RetryEntry, Volumes
 from kubelet.plan_stop import find_container
 
 RETRY_FIRST_SECONDS = 0.25
@@ -27,6 +27,10 @@ def finish_done(draft: Draft, event: h.ActionDone) -> None:
     key = event.action.key
     if _is_outdated(draft, event.action):
         _land(draft, event.action)
+        return
+    if _is_stale(draft, event):
+        _land(draft, event.action)
+        draft.set(look_wanted=True)
         return
     container = event.result.container
     if isinstance(event.action, a.StopContainer) and container is not None and container.phase in _ALIVE:
@@ -76,11 +80,29 @@ def finish_cancelled(draft: Draft, event: h.ActionCancelled) -> None:
         draft.remember(event.action.container, pre_stop_id=event.action.container_id)
 
 
+def _is_stale(draft: Draft, event: h.ActionDone) -> bool:
+    """Whether the runtime was read before the last change that we know of.
+
+    Of two things at one tick of the clock the look is the older one, if it was under way at the change.
+    """
+    observed, flight = event.result.observed, draft.state.in_flight.get(event.action.key)
+    if observed is None:
+        return False
+    overtaken = flight is not None and flight.overtaken
+    return observed.as_of < draft.state.floor or (overtaken and observed.as_of == draft.state.floor)
+
+
+_LOOK = Key("Look")
+
+
 def _land(draft: Draft, action: a.Action) -> None:
     """The action is under way no more."""
     in_flight = {key: value for key, value in draft.state.in_flight.items() if key != action.key}
-    floor = draft.now.mono if action.mutates_runtime else draft.state.floor
-    draft.set(in_flight=in_flight, floor=floor)
+    if action.mutates_runtime:
+        draft.set(floor=draft.now.mono)
+        if _LOOK in in_flight:
+            in_flight[_LOOK] = replace(in_flight[_LOOK], overtaken=True)
+    draft.set(in_flight=in_flight)
 
 
 def _hold(draft: Draft, action: a.Action, retry_after: float | None) -> None:
@@ -105,9 +127,6 @@ def _is_first_failure(draft: Draft, action: a.Action) -> bool:
 def _looked(draft: Draft, action: a.Look, result: h.Result) -> None:
     observed = result.observed
     assert observed is not None, "a look that saw nothing"
-    if observed.as_of < draft.state.floor:
-        draft.set(look_wanted=True)
-        return
     draft.set(expected_exits=draft.state.expected_exits - action.expect_exits, uncertain=frozenset())
     absorb(draft, observed)
 

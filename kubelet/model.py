@@ -203,6 +203,7 @@ class InFlight:
     since: float
     deadline: float = 0.0
     cancelled: bool = False
+    overtaken: bool = False  # a look, and something that changes the pod has finished meanwhile
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.simnode import HOUR_SECONDS, SimNode, manifest, simulate
 
 pytestmark = pytest.mark.sim
 
-SEEDS = range(40)
+SEEDS = (*range(40), 1126, 1326)  # the last two found a look older than it seemed
 STEPS = 60
 NAMES = ("a", "b", "c", "d")
 FALLIBLE = (
