@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urlsplit
 
 from probes.http_client import port_of
@@ -79,9 +80,8 @@ class _Exchange(asyncio.Protocol):
         self.answer.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._data += data

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,20 @@ def test_header_that_would_end_its_line_is_refused() -> None:
 def test_request_has_no_fragment_and_names_host_and_port() -> None:
     sent = request_bytes("http://10.0.0.1:80/a?b=1#c", ()).decode()
     assert sent == "GET /a?b=1 HTTP/1.1\r\nHost: 10.0.0.1:80\r\n\r\n"
+
+
+def test_check_works_on_the_agents_own_event_loop(tls: ssl.SSLContext) -> None:
+    async def body() -> None:
+        for scheme, context in (("http", None), ("https", tls)):
+            async with serving(answer("200 OK", b"hi"), context) as server:
+                assert await http(HttpCheck(server.port, host="127.0.0.1", scheme=scheme)) == success("hi")
+                await settled(server)
+        port = unused_port()
+        refused = f'Get "http://127.0.0.1:{port}/": dial tcp 127.0.0.1:{port}: connect: connection refused'
+        assert await http(HttpCheck(port, host="127.0.0.1")) == failure(refused)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(body())
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
