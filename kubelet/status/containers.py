@@ -229,7 +229,11 @@ def _set_started_and_ready(
 ) -> None:
     is_running = latest is not None and "running" in status["state"]
     latest_id = latest.id if latest is not None else ""
-    started = is_running and (spec.startup_probe is None or memory.started_id == latest_id)
+    # Until its postStart hook has ended nobody should take a container for one that serves.
+    has_hook = spec.lifecycle is not None and spec.lifecycle.post_start is not None
+    is_past_hook = not has_hook or memory.post_start_id == latest_id
+    is_past_startup = spec.startup_probe is None or memory.started_id == latest_id
+    started = is_running and is_past_hook and is_past_startup
     status["started"] = started
     if is_init and not (isinstance(spec, Container) and is_sidecar(spec)):
         exit_ = status["state"].get("terminated")

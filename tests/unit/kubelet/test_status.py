@@ -239,6 +239,9 @@ def test_container_statuses_are_sorted_by_name_and_init_ones_by_spec() -> None:
         ({"startupProbe": {}}, ContainerMemory(), False, False),
         ({"startupProbe": {}}, ContainerMemory(started_id="a0"), True, True),
         ({"startupProbe": {}, "readinessProbe": {}}, ContainerMemory(started_id="a0"), True, False),
+        ({"lifecycle": {"postStart": {}}}, ContainerMemory(), False, False),
+        ({"lifecycle": {"postStart": {}}}, ContainerMemory(post_start_id="a0"), True, True),
+        ({"lifecycle": {"preStop": {}}}, ContainerMemory(), True, True),
     ],
 )
 def test_started_and_ready_follow_the_probes_of_this_very_container(
