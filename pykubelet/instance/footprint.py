@@ -152,8 +152,7 @@ def sweep(layout: Layout, bundles: Bundles) -> None:
     for point in reversed(owned_mounts(layout)):
         _run("umount", "--lazy", point)
     for link in owned_links(layout):
-        if Path("/sys/class/net", link).exists():
-            _run("ip", "link", "delete", link)
+        _delete_link(link)
     netfilter.remove_network_rules(layout.network)
     cgroupfs.remove(cgroupfs.of_containers(bundles.ids))
     for path in (*bundles.files, *cni_results(layout)):
@@ -161,6 +160,15 @@ def sweep(layout: Layout, bundles: Bundles) -> None:
     remove_path(layout.containerd_state)
     remove_path(layout.leases / layout.network)
     remove_path(layout.run)
+
+
+def _delete_link(name: str) -> None:
+    """A pod's end of a link goes with its namespace, at a moment of the kernel's choosing."""
+    try:
+        _run("ip", "link", "delete", name)
+    except CommandError:
+        if Path("/sys/class/net", name).exists():
+            raise
 
 
 def return_shared(before: SharedThings) -> None:

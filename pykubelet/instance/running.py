@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from kubelet.sources.fileset import is_manifest_name
 from pykubelet.errors import CommandError
 from pykubelet.instance import local
 from pykubelet.instance.layout import Layout
@@ -51,6 +50,11 @@ def locked(layout: Layout) -> Iterator[None]:
                 "is at work on it"
             ) from error
         yield
+
+
+def node_name() -> str:
+    """As the agent calls this node when no flag says otherwise."""
+    return os.uname().nodename.lower()
 
 
 def is_process_up(record: Record | None, name: str) -> bool:
@@ -96,16 +100,6 @@ def pod_rows(layout: Layout) -> list[PodRow]:
 
 def pod_table(rows: list[PodRow]) -> str:
     return table(HEADER, [row.cells for row in rows]) if rows else "no pods\n"
-
-
-def manifest_files(static: str) -> list[Path]:
-    """What the agent reads there."""
-    try:
-        return sorted(
-            path for path in Path(static).iterdir() if path.is_file() and is_manifest_name(path.name)
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def find_pod(pods: list[dict[str, Any]], reference: str, node: str) -> dict[str, Any] | None:

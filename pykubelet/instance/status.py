@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from argparse import Namespace
 from typing import Any
@@ -12,7 +11,7 @@ from pykubelet.instance.layout import Layout
 from pykubelet.instance.local import AgentAway
 from pykubelet.instance.podrows import PodRow
 from pykubelet.instance.record import Record, read_record
-from pykubelet.instance.running import ComponentState, components, pod_rows, pod_table
+from pykubelet.instance.running import ComponentState, components, node_name, pod_rows, pod_table
 from pykubelet.tables import table
 
 NOT_READY = 3
@@ -30,7 +29,7 @@ def status(args: Namespace) -> int:
     except AgentAway:
         rows = []
     if args.json:
-        json.dump(status_document(record, states, rows, os.uname().nodename.lower()), sys.stdout, indent=2)
+        json.dump(status_document(record, states, rows, node_name()), sys.stdout, indent=2)
         print()
     else:
         print("\n".join(status_lines(layout, record, states)))

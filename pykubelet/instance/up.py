@@ -7,7 +7,6 @@ that the node is up. The record is written after each step: `down` can end what 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from argparse import Namespace
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pykubelet.instance.facts import HostFacts, read_facts
 from pykubelet.instance.findings import errors, examine, without_own
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.local import AgentAway, is_agent_healthy
+from pykubelet.instance.manifests import Manifests, read_manifests_in
 from pykubelet.instance.podrows import PodRow
 from pykubelet.instance.processes import boot_id
 from pykubelet.instance.progress import Progress, Step
@@ -30,17 +30,14 @@ from pykubelet.instance.running import (
     KUBELET,
     is_process_up,
     locked,
-    manifest_files,
+    node_name,
     pod_rows,
     pod_table,
 )
 
 POD_CHECK_SECONDS = 0.1
-# Manifests that are neither pods nor refused by then hold no pod (an empty file).
+# A pod that the agent does not show by then is one that it refused, or two manifests of one name.
 APPEAR_SECONDS = 5.0
-# How the agent's log tells of a manifest it cannot use (kubelet/desired.py).
-REFUSAL = "Cannot use a manifest"
-_PROBLEM = re.compile(r'problem="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +73,10 @@ async def _up(layout: Layout, static: str, timeout: float) -> int:
     record = await runtime_start.bring_up(layout, record, facts, progress)
     turn_manifests(layout, Path(static))
     record = agent_start.bring_up(layout, record, facts, progress)
-    files = len(manifest_files(static))
+    manifests = read_manifests_in(static, node_name())
     with progress.step(f"pods of {static}") as step:
-        wait = _wait_for_pods(layout, files, timeout, step)
-    _report(layout, record, wait, files)
+        wait = _wait_for_pods(layout, manifests, timeout, step)
+    _report(layout, record, wait, manifests)
     progress.say(f"\nUp in {progress.elapsed:.1f} s.")
     return 0 if wait.are_settled else 1
 
@@ -141,7 +138,7 @@ def turn_manifests(layout: Layout, directory: Path) -> None:
     link.replace(layout.manifests)
 
 
-def _wait_for_pods(layout: Layout, files: int, timeout: float, step: Step) -> Wait:
+def _wait_for_pods(layout: Layout, manifests: Manifests, timeout: float, step: Step) -> Wait:
     """Until every pod is ready or fails in a way that lasts, or the time is over."""
     began = time.monotonic()
     while True:
@@ -150,11 +147,10 @@ def _wait_for_pods(layout: Layout, files: int, timeout: float, step: Step) -> Wa
         except AgentAway:
             rows = []
         waited = time.monotonic() - began
-        refused = len(refused_files(refusals(layout.log_of(KUBELET))))
-        are_there = len(rows) + refused >= files or waited > APPEAR_SECONDS
+        are_there = len(rows) >= len(manifests.names) or waited > APPEAR_SECONDS
         are_settled = are_there and all(row.is_settled for row in rows)
         if are_settled or waited > timeout:
-            step.note(summary(rows, files))
+            step.note(summary(rows, manifests.count))
             return Wait(rows, are_settled)
         waiting = ", ".join(f"{row.name} {row.status}" for row in rows if not row.is_settled)
         step.doing(f"pods: {waiting or 'waiting for manifests'}")
@@ -167,16 +163,13 @@ def summary(rows: list[PodRow], files: int) -> str:
     return f"pods: {ready} of {len(rows)} ready (from {files} manifests)"
 
 
-def _report(layout: Layout, record: Record, wait: Wait, files: int) -> None:
+def _report(layout: Layout, record: Record, wait: Wait, manifests: Manifests) -> None:
     print("\n" + pod_table(wait.rows), end="")
     if not wait.are_settled:
         print("\nSome pods are still on their way: `pykubelet why POD` tells what each waits for.")
-    if len(wait.rows) < files:
-        print(
-            f"\n{files - len(wait.rows)} of {files} manifests did not become pods "
-            f"(the agent's log is {layout.log_of(KUBELET)}):"
-        )
-        for line in refusals(layout.log_of(KUBELET), str(layout.manifests), record.static):
+    if manifests.problems:
+        print(f"\n{len(manifests.problems)} of {manifests.count} manifests cannot be used:")
+        for line in (line for lines in manifests.problems.values() for line in lines):
             print(f"  {line}")
     option = "" if layout.is_default else f" --root {layout.root}"
     first = next((row.name for row in wait.rows if row.is_ready), "POD")
@@ -186,27 +179,3 @@ def _report(layout: Layout, record: Record, wait: Wait, files: int) -> None:
     print(f"  pykubelet logs{option} {first} -f")
     print(f"  pykubelet why{option} {other}")
     print(f"\nManifests: {record.static} (edit, add or remove one and the node follows)")
-
-
-def refusals(log: Path, link: str = "", static: str = "") -> list[str]:
-    """What the running agent said of manifests that it could not use, each once.
-
-    The agent reads through a link; `link` is replaced by `static`, the directory that the user knows.
-    """
-    try:
-        text = log.read_text(errors="replace")
-    except FileNotFoundError:
-        return []
-    problems = [
-        found[1].replace('\\"', '"').replace("\\\\", "\\")
-        for line in text.splitlines()
-        if REFUSAL in line and (found := _PROBLEM.search(line)) is not None
-    ]
-    if link:
-        problems = [problem.replace(f"{link}/", f"{static}/") for problem in problems]
-    return list(dict.fromkeys(problems))
-
-
-def refused_files(problems: list[str]) -> set[str]:
-    """The files that the problems are about: "/path/web.yaml:12: ..." (pure)."""
-    return {problem.split(": ")[0].partition(":")[0] for problem in problems}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 from pykubelet.errors import CommandError
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.local import get_json
+from pykubelet.instance.manifests import Manifests, read_manifests_in
 from pykubelet.instance.record import read_record
-from pykubelet.instance.running import KUBELET, find_pod
-from pykubelet.instance.up import refusals
+from pykubelet.instance.running import find_pod, node_name
 from pykubelet.tables import age
 
 Json = Mapping[str, Any]
@@ -27,31 +27,36 @@ EVENT_LINES = 10
 def why(args: Namespace) -> int:
     layout = Layout.of(args.root)
     pods = get_json(layout.kubelet_socket, "/debug/pods")["pods"]
-    found = find_pod(pods, args.pod, os.uname().nodename.lower())
+    record = read_record(layout)
+    manifests = read_manifests_in(record.static if record is not None else "", node_name())
+    found = find_pod(pods, args.pod, node_name())
     if found is None:
-        raise CommandError(_not_known(layout, args.pod, pods))
+        raise CommandError(not_known(args.pod, pods, manifests))
     told = get_json(layout.kubelet_socket, f"/debug/pods/{found['uid']}")
     if args.json:
         json.dump(told, sys.stdout, indent=2)
         print()
         return 0
-    print("\n".join(tell(told, datetime.now(UTC))))
+    print("\n".join(tell(told, datetime.now(UTC), problems_of(told, manifests))))
     return 0
 
 
-def _not_known(layout: Layout, name: str, pods: list[dict[str, Any]]) -> str:
-    """With the agent's own words when it refused a manifest that sounds like the one meant."""
+def not_known(name: str, pods: list[dict[str, Any]], manifests: Manifests) -> str:
+    """With what is wrong in a manifest whose file bears that name."""
     names = ", ".join(sorted(pod["name"] for pod in pods)) or "none"
     text = f'cannot explain pod "{name}": because the agent has no such pod; it has {names}'
-    record = read_record(layout)
-    static = record.static if record is not None else ""
-    problems = refusals(layout.log_of(KUBELET), str(layout.manifests), static)
-    refused = [line for line in problems if name in line]
+    refused = [line for path, lines in manifests.problems.items() if name in path.name for line in lines]
     return "\n".join([text, *(f"  refused: {line}" for line in refused)])
 
 
-def tell(told: Json, now: datetime) -> list[str]:
-    """The whole account, the most important first."""
+def problems_of(told: Json, manifests: Manifests) -> tuple[str, ...]:
+    """What is wrong with the file that the pod came from; the agent knows it through its link."""
+    origin = PurePath(told.get("origin") or "").name
+    return next((lines for path, lines in manifests.problems.items() if path.name == origin), ())
+
+
+def tell(told: Json, now: datetime, problems: tuple[str, ...] = ()) -> list[str]:
+    """The whole account, the most important first. `problems`: of the manifest as it is now."""
     status = told.get("status") or {}
     phase = told.get("phase") or "Pending"
     lines = [
@@ -61,6 +66,7 @@ def tell(told: Json, now: datetime) -> list[str]:
         f"{verdict(told, now)} (phase {phase})",
     ]
     for title, part in (
+        ("The manifest was changed and cannot be used; what runs is its last good version", iter(problems)),
         ("Containers", _containers(status, now)),
         ("Not fulfilled", _conditions(status)),
         ("Under way", _under_way(told.get("state") or {})),

@@ -51,8 +51,14 @@ async def read_stdin(descriptor: int | None = None) -> AsyncIterator[bytes]:
     source = sys.stdin.fileno() if descriptor is None else descriptor
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
+
+    def heard() -> None:
+        # One reading per notice: a second one, still queued from before the reading, would block the loop.
+        loop.remove_reader(source)
+        ready.set()
+
     try:
-        loop.add_reader(source, ready.set)
+        loop.add_reader(source, heard)
     except PermissionError:
         while data := await asyncio.to_thread(os.read, source, READ_BYTES):
             yield data
@@ -65,5 +71,6 @@ async def read_stdin(descriptor: int | None = None) -> AsyncIterator[bytes]:
             if not data:
                 return
             yield data
+            loop.add_reader(source, heard)
     finally:
         loop.remove_reader(source)

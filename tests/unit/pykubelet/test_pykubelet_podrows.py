@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pykubelet.instance.podrows import pod_row, pod_status
-from pykubelet.instance.up import refused_files, summary
+from pykubelet.instance.up import summary
 
 pytestmark = pytest.mark.pure
 
@@ -112,7 +112,6 @@ def test_pod_of_which_nothing_is_known_is_pending() -> None:
     assert not row.is_settled
 
 
-def test_refused_files_are_counted_once() -> None:
-    problems = ["/m/a.yaml:7: image: Required value", "/m/a.yaml:8: unknown field", "/m/b.yaml: not YAML"]
-    assert refused_files(problems) == {"/m/a.yaml", "/m/b.yaml"}
-    assert summary([], 2) == "pods: 0 of 0 ready (from 2 manifests)"
+def test_summary_counts_ready_pods_and_manifests() -> None:
+    ready = pod_row(pod(conditions={"Ready": "True"}), NOW)
+    assert summary([ready, pod_row(pod(), NOW)], 3) == "pods: 1 of 2 ready (from 3 manifests)"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pykubelet.errors import CommandError
+from pykubelet.instance.manifests import Manifests, read_manifests_in
 from pykubelet.instance.running import find_pod
-from pykubelet.instance.up import refusals
-from pykubelet.instance.why import next_try, tell, verdict
+from pykubelet.instance.why import next_try, not_known, problems_of, tell, verdict
 
 pytestmark = pytest.mark.pure
 
@@ -140,15 +140,35 @@ def test_pod_is_found_by_name_full_name_and_uid() -> None:
         find_pod(PODS, "dns", "n1")
 
 
-def test_refusals_are_read_from_the_log_in_the_users_own_paths(tmp_path: Path) -> None:
-    log = tmp_path / "kubelet.log"
-    line = 'E0101 12:00:00 1 desired.py:40] "Cannot use a manifest" source="file" problem="%s"\n'
-    log.write_text(
-        line % '/r/manifests/a.yaml:8: unknown field \\"spec.x\\"'
-        + 'I0101 12:00:01 1 x.py:1] "Other"\n'
-        + line % '/r/manifests/a.yaml:8: unknown field \\"spec.x\\"'
-    )
-    assert refusals(log, "/r/manifests", "/home/me/pods") == [
-        '/home/me/pods/a.yaml:8: unknown field "spec.x"'
-    ]
-    assert refusals(tmp_path / "none.log") == []
+GOOD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec: {containers: [{name: a, image: busybox}]}
+"""
+
+
+def test_directory_is_read_as_the_agent_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(GOOD.replace("image", "imag"))
+    (tmp_path / "bad.yaml~").write_text("an editor's copy")
+    (tmp_path / ".hidden").write_text("not looked at")
+    read = read_manifests_in(str(tmp_path), "n1")
+    assert read.names == {"default/web-n1"}
+    assert list(read.problems) == [tmp_path / "bad.yaml"]
+    text = "\n".join(read.problems[tmp_path / "bad.yaml"])
+    assert f"{tmp_path}/bad.yaml:5: " in text
+    assert 'unknown field "spec.containers[0].imag"' in text
+    assert read.count == 2
+    assert read_manifests_in(str(tmp_path / "none"), "n1").count == 0
+
+
+def test_refused_manifest_is_told_with_the_pod_or_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "crasher.yaml"
+    manifests = Manifests({}, {path: (f"{path}:7: unknown field",)})
+    problems = problems_of(crashing(), manifests)
+    assert problems == (f"{path}:7: unknown field",)
+    lines = tell(crashing(), NOW, problems)
+    assert f"  {path}:7: unknown field" in lines
+    assert f"refused: {path}:7" in not_known("crasher", PODS, manifests)
+    assert "it has dns, dns, web-n1" in not_known("other", PODS, manifests)
