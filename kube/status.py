@@ -99,11 +99,16 @@ def of_json(value: Any, code: int = 0) -> Status | None:
     )
 
 
+def reason_of(code: int) -> str:
+    """The reason that goes with an HTTP code."""
+    return _REASON_BY_CODE.get(code, "Unknown")
+
+
 def of_code(code: int, text: str) -> Status:
     """For an answer that is no Status, as a proxy in between gives them."""
     shown = " ".join(text.split())[:200] or "no body"
     message = f"the server answered {code}: {shown}"
-    return Status(code, _REASON_BY_CODE.get(code, "Unknown"), message)
+    return Status(code, reason_of(code), message)
 
 
 def retry_after_seconds(status: Status) -> float | None:

@@ -207,7 +207,7 @@ class FakeApi:
     ) -> JsonObject:  # fmt: skip
         """A patch without a resourceVersion applies to whatever is stored."""
         current = self.get(resource, place, subresource)
-        patched = patching.apply(resource, current, patch, kind)
+        patched = patching.apply(current, patch, kind)
         return self.update(resource, place, patched, subresource, options)
 
     def delete(self, resource: Resource, place: Place, options: DeleteOptions) -> JsonObject:
