@@ -152,6 +152,13 @@ def test_request_has_no_fragment_and_names_host_and_port() -> None:
     assert sent == "GET /a?b=1 HTTP/1.1\r\nHost: 10.0.0.1:80\r\n\r\n"
 
 
+@pytest.fixture(scope="module")
+def libuv() -> None:
+    """The pipe for signals that libuv opens once per process, outside the watch for leaks."""
+    uvloop.new_event_loop().close()
+
+
+@pytest.mark.usefixtures("libuv")
 def test_check_works_on_the_agents_own_event_loop(tls: ssl.SSLContext) -> None:
     async def body() -> None:
         for scheme, context in (("http", None), ("https", tls)):
