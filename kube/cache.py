@@ -140,6 +140,9 @@ class Cache(Generic[T]):
         """The keys that have something under them."""
         return self._store.lookup[index].keys()
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.entries)
+
     def __len__(self) -> int:
         return len(self._store.entries)
 
