@@ -13,6 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import apsw
 
+from controlplane.store.errors import Closed
 from controlplane.store.failures import translating
 from controlplane.store.lane import Call, Caller, Lane
 from controlplane.store.schema import Limits, fact, latest_revision, open_or_make, open_reader
@@ -59,14 +60,20 @@ class Connections:
             idle=lambda: writer.idle(),
             idle_seconds=idle_seconds,
         )
+        self._is_closing = False
         writer = Writer(opened.writing, opened.revision, self._writes.post, publish)
 
     def submit(self, write: Write) -> None:
         """Its future gets `Committed`, or the error that it met."""
+        self._refuse_when_closing()
         self._writes.submit(write)
 
     async def in_writer(self, function: Callable[[apsw.Connection], T]) -> T:
         """Run `function` between two commits, outside any transaction."""
+        self._refuse_when_closing()
+        return await self._in_writer(function)
+
+    async def _in_writer(self, function: Callable[[apsw.Connection], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writes.submit(Call(lambda: function(self._opened.writing), future))
         return await future
@@ -74,23 +81,30 @@ class Connections:
     async def read_key(
         self, function: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        self._refuse_when_closing()
         return await self._keys.run(_read, function, self._opened.reading_keys, args, kwargs)
 
     async def read_range(
         self, function: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        self._refuse_when_closing()
         return await self._ranges.run(_read, function, self._opened.reading_ranges, args, kwargs)
 
     async def close(self) -> None:
         """Everything asked before is done first; the file is then alone, without a write-ahead log."""
+        self._is_closing = True
         await self._keys.run(self._opened.reading_keys.close)
         await self._ranges.run(self._opened.reading_ranges.close)
         await self._keys.stop()
         await self._ranges.stop()
         try:
-            await self.in_writer(lambda db: db.close())
+            await self._in_writer(lambda db: db.close())
         finally:
             await self._writes.stop()
+
+    def _refuse_when_closing(self) -> None:
+        if self._is_closing:
+            raise Closed("the store is closed")
 
 
 def _read(function: Callable[..., T], db: apsw.Connection, args: Any, kwargs: Any) -> T:
