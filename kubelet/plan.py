@@ -411,7 +411,8 @@ def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox
 
 def make_anew(draft: Draft, seen: ObservedContainer, why: str) -> None:
     """Remove one that has never run; the next has its number, which the runtime gives free with it."""
-    draft.remember(seen.name, restart_count=seen.restart_count - 1)
+    if draft.state.memory(seen.name).restart_count == seen.restart_count:
+        draft.remember(seen.name, restart_count=seen.restart_count - 1)
     draft.act(RemoveContainer(why, seen.name, seen.id))
 
 

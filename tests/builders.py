@@ -160,7 +160,9 @@ class PodSim:
     def send(self, event: h.Happened) -> Step:
         """One event; its actions are ordered, none is carried out yet."""
         state = self.state
-        maps = {name: dict(getattr(state, name)) for name in ("in_flight", "retry", "containers")}
+        maps: dict[str, Any] = {
+            name: dict(getattr(state, name)) for name in ("in_flight", "retry", "containers")
+        }
         before = replace(state, **maps)  # all else is frozen
         result = step(self.state, event, self.now, self.policy)
         assert self.state == before, f"{event} changed the state it was given"
