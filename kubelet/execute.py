@@ -45,6 +45,8 @@ RESERVED_PATIENCE_SECONDS = 3.0
 RESERVED_RETRY_SECONDS = 0.05
 # A call that takes longer hangs, most likely on a volume that never answers: others need not wait for it.
 PLACE_PATIENCE_SECONDS = 2.0
+# What is the pod's own fault seldom mends itself (upstream's backOffPeriod).
+REJECTED_RETRY_SECONDS = 10.0
 
 # Who gets a place first: a pod that has begun is brought up before another begins.
 _START, _CREATE, _RUN_SANDBOX = range(3)
@@ -104,7 +106,7 @@ class ActionExecutor:
         if isinstance(error, Retry):
             return h.Failure(error.message, error.reason, error.after_seconds)
         if isinstance(error, Rejected):
-            return h.Failure(error.message, error.reason, 2.0)
+            return h.Failure(error.message, error.reason, REJECTED_RETRY_SECONDS)
         if isinstance(error, NameReserved):
             return h.Failure(error.message, name_taken=True)
         if isinstance(error, CriError):

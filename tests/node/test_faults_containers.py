@@ -38,6 +38,7 @@ SETTINGS: Json = {
     "containerLogMonitorInterval": "3s",
 }
 FLOOD_BYTES = 100_000_000
+FALLBACK_BYTES = 600_000  # below the size at which its log would be rotated away under the reader
 MOST_GROWTH_BYTES = 40 << 20
 BUSY_LINES = 60_000
 DEAF = "trap '' TERM; while true; do sleep 0.1; done"
@@ -70,7 +71,7 @@ def manifests(root: Path) -> list[Json]:
         pod("flood", box(script=f"{flood(FLOOD_BYTES)}; {FOREVER}")),
         pod("busy", box(script=busy)),
         pod("long-message", box(script=message), restartPolicy="Never"),
-        pod("long-fallback", box(script=f"{flood(2_000_000)}; exit 1", **logs), restartPolicy="Never"),
+        pod("long-fallback", box(script=f"{flood(FALLBACK_BYTES)}; exit 1", **logs), restartPolicy="Never"),
         told_pod(root, "message-fifo"),
         told_pod(root, "message-link"),
     ]

@@ -127,7 +127,7 @@ class Health:
     def __init__(self) -> None:
         self.answers = {"": 1, "ready": 2}
         self._server = grpc.server(ThreadPoolExecutor(2))
-        handler = grpc.unary_unary_rpc_method_handler(self._check)
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._check)
         health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler})
         self._server.add_generic_rpc_handlers((health,))
         self.port = self._server.add_insecure_port("127.0.0.1:0")
