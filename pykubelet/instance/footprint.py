@@ -17,7 +17,7 @@ from pathlib import Path
 from pykubelet.errors import CommandError
 from pykubelet.instance import cgroupfs, netfilter
 from pykubelet.instance.facts import is_kubelet, search_path
-from pykubelet.instance.layout import Layout
+from pykubelet.instance.layout import SHORT_RUN_DIR, Layout
 from pykubelet.instance.processes import Process, all_processes, descendants, kill_all
 from pykubelet.instance.record import SharedThings
 
@@ -160,6 +160,8 @@ def sweep(layout: Layout, bundles: Bundles) -> None:
     remove_path(layout.containerd_state)
     remove_path(layout.leases / layout.network)
     remove_path(layout.run)
+    if layout.run.parent == SHORT_RUN_DIR and SHORT_RUN_DIR.is_dir() and not any(SHORT_RUN_DIR.iterdir()):
+        SHORT_RUN_DIR.rmdir()
 
 
 def _delete_link(name: str) -> None:

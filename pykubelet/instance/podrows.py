@@ -58,7 +58,6 @@ def pod_row(pod: Json, now: datetime) -> PodRow:
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     is_ready = _condition(status, "Ready")
     is_over = status.get("phase") in ("Succeeded", "Failed")
-    has_crashed = any(one.get("restartCount", 0) > 0 for one in statuses)
     created = status.get("startTime") or meta.get("creationTimestamp")
     return PodRow(
         name=_name(meta),
@@ -68,7 +67,7 @@ def pod_row(pod: Json, now: datetime) -> PodRow:
         age=_since(created, now) or "<unknown>",
         ip=status.get("podIP") or "<none>",
         is_ready=is_ready,
-        is_settled=is_ready or is_over or has_crashed or reason.removeprefix("Init:") in _LASTING,
+        is_settled=is_ready or is_over or reason.removeprefix("Init:") in _LASTING,
     )
 
 

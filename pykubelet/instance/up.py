@@ -7,6 +7,8 @@ that the node is up. The record is written after each step: `down` can end what 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 import time
 from argparse import Namespace
 from dataclasses import dataclass
@@ -174,8 +176,18 @@ def _report(layout: Layout, record: Record, wait: Wait, manifests: Manifests) ->
     option = "" if layout.is_default else f" --root {layout.root}"
     first = next((row.name for row in wait.rows if row.is_ready), "POD")
     other = next((row.name for row in wait.rows if not row.is_ready), first)
+    program = own_name()
     print("\nTry:")
-    print(f"  pykubelet ps{option}")
-    print(f"  pykubelet logs{option} {first} -f")
-    print(f"  pykubelet why{option} {other}")
+    print(f"  {program} ps{option}")
+    print(f"  {program} logs{option} {first} -f")
+    print(f"  {program} why{option} {other}")
     print(f"\nManifests: {record.static} (edit, add or remove one and the node follows)")
+
+
+def own_name() -> str:
+    """How the user can call this command: by its name when PATH has it, else by its path."""
+    beside = Path(sys.executable).with_name("pykubelet")
+    if shutil.which("pykubelet") or not beside.exists():
+        return "pykubelet"
+    here = Path.cwd()
+    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)

@@ -166,12 +166,28 @@ def test_down_leaves_nothing_when_everything_was_killed(instance: Instance) -> N
     for name in ("kubelet", "containerd"):
         os.kill(instance.pid(name), signal.SIGKILL)
     assert instance.left() != []
-    instance.layout.record.unlink()
+    instance.layout.record.unlink()  # what is left is found by its names
     gone = instance.run("down")
     assert gone.returncode == 0, gone.stdout + gone.stderr
     assert instance.left() == []
     came = instance.up()
     assert came.returncode == 0, came.stdout + came.stderr
+
+
+def test_up_after_a_reboot_brings_the_same_pods_back(instance: Instance) -> None:
+    (instance.static / "crasher.yaml").unlink()
+    assert instance.up().returncode == 0
+    record = instance.layout.record.read_text()
+    for name in ("kubelet", "containerd"):
+        os.kill(instance.pid(name), signal.SIGKILL)
+    # As after a reboot: no process, mount or link is left, and the record is of another boot.
+    assert instance.run("down").returncode == 0
+    this_boot = json.loads(record)["boot_id"]
+    instance.layout.record.write_text(record.replace(this_boot, "of-another-boot"))
+    came = instance.run("up")
+    assert came.returncode == 0, came.stdout + came.stderr
+    assert all(pod["ready"] for pod in instance.pods().values())
+    assert instance.status()["components"][1]["pid"] == instance.pid("kubelet")
 
 
 def test_down_gives_containers_their_grace(instance: Instance, tmp_path: Path) -> None:
