@@ -52,6 +52,8 @@ PURE = (
     "controlplane/store/position.py",
     "controlplane/store/retention.py",
     "kube/objects/*.py",
+    "kube/patch/*.py",
+    "kube/protobuf/*.py",
     "kube/schema/*.py",
     "kube/conditions.py",
     "kube/qos.py",

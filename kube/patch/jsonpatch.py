@@ -1,7 +1,7 @@
 """JSON patch (RFC 6902), with the words and limits of the API server.
 
 Operations run in order on one copy of the object: all of them or none. As upstream, a negative index counts
-from the end, and a `test` of a missing member against null holds.
+from the end, a `test` of a missing member against null holds, and `replace` sets a missing member.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class _Run:
         for part in parts[:-1]:
             at = _find(at, part)
             if not isinstance(at, dict | list):
-                which = "from path" if member == "from" else "path"
-                what = f'doc is missing {which}: "{pointer}"'
-                raise PatchError(f"{kind} operation does not apply: {what}: missing value")
+                raise PatchError(
+                    f"{kind} operation does not apply: {_lacks(kind, member, pointer)}: missing value"
+                )
         return at, parts[-1]
 
     def add(self, operation: Json) -> None:
@@ -117,13 +117,8 @@ class _Run:
         at, part = self.parent(operation)
         if isinstance(at, list):
             at[_index(part, len(at), operation)] = value
-        elif part in at:
-            at[part] = value
         else:
-            pointer = operation["path"]
-            raise PatchError(
-                f"replace operation does not apply: doc is missing key: {pointer}: missing value"
-            )
+            at[part] = value
 
     def move(self, operation: Json) -> None:
         source, target = operation["from"], operation["path"]
@@ -162,6 +157,15 @@ class _Run:
         if isinstance(at, list):
             return at[_index(part, len(at), operation, member)]
         return at.get(part, _MISSING)
+
+
+def _lacks(kind: str, member: str, pointer: str) -> str:
+    """Upstream's words, which differ by operation."""
+    if member == "from":
+        return f"doc is missing from path: {pointer}"
+    if kind == "test":
+        return f"is missing path: {pointer}"
+    return f"doc is missing path: {pointer}" if kind == "replace" else f'doc is missing path: "{pointer}"'
 
 
 def _find(at: Any, part: str) -> Any:

@@ -57,15 +57,15 @@ def _object(original: Json, patch: Json, type_: TypeRef | None) -> Json:
     if RETAIN_KEYS in patch:
         _retain_keys(original, patch)
     directives = [key for key in patch if is_directive(key)]
-    for key in directives:
-        if key.startswith(DELETE_VALUES):
-            _delete_values(original, key.removeprefix(DELETE_VALUES), patch[key])
     ordered = {key.removeprefix(SET_ORDER) for key in directives if key.startswith(SET_ORDER)}
     for key in ordered:
         _ordered_list(original, patch, key, rule(type_, key))
     for key, value in patch.items():
         if key not in ordered and key not in directives:
             _member(original, key, value, type_)
+    for key in directives:
+        if key.startswith(DELETE_VALUES):
+            _delete_values(original, key.removeprefix(DELETE_VALUES), patch[key])
     return original
 
 
@@ -112,7 +112,7 @@ def _retain_keys(original: Json, patch: Json) -> None:
         raise PatchError("invalid patch format of retainKeys", BAD_REQUEST)
     for key, value in patch.items():
         if value is not None and not is_directive(key) and key not in keys:
-            raise PatchError("patch content doesn't match retainKeys list")
+            raise PatchError("invalid patch format of retainKeys", BAD_REQUEST)
     for key in original.keys() - set(keys):
         del original[key]
 
@@ -240,7 +240,6 @@ def _in_order(merged: list[Any], order: list[Any], before: list[Any], key: str) 
         name = identity_of(item, key)
         (ours if name in ranks else others).append((name, item))
     ours.sort(key=lambda pair: ranks[pair[0]])
-    others.sort(key=lambda pair: places.get(pair[0], len(places)))
     ordered = []
     at = 0
     for name, item in ours:

@@ -339,7 +339,7 @@ def _each(item: Any, ref: TypeRef, inner: str) -> Any:
     return _without_zeros(item, inner)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(sorted(BODIES)), st.data())
 def test_a_damaged_body_is_read_or_refused_never_anything_else(kind: str, data: st.DataObject) -> None:
     sent = bytearray(BODIES[kind][0])
