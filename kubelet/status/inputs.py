@@ -8,12 +8,13 @@ conditions of other writers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kube.objects.core_v1 import Pod
 from kubelet import reasons
 from kubelet.model import ContainerMemory, Observed, PodState, Stage
+from kubelet.restart import was_start_aborted
 
 JsonObject = dict[str, Any]
 
@@ -67,7 +68,7 @@ def inputs_from_state(
     return StatusInputs(
         pod=state.pod,
         now=now,
-        observed=state.observed,
+        observed=_without_aborted(state.observed),
         previous=previous,
         stage=state.stage,
         containers=state.containers,
@@ -76,6 +77,14 @@ def inputs_from_state(
         start_time=state.start_time,
         verdict=_verdict(state),
     )
+
+
+def _without_aborted(observed: Observed | None) -> Observed | None:
+    """A start that was cut short is no exit: a pod must not fail for good by it, not for a moment either."""
+    if observed is None or not any(was_start_aborted(seen) for seen in observed.containers):
+        return observed
+    rest = tuple(seen for seen in observed.containers if not was_start_aborted(seen))
+    return replace(observed, containers=rest)
 
 
 def _verdict(state: PodState) -> Verdict | None:

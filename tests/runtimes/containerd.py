@@ -155,7 +155,9 @@ class PrivateContainerd:
         found = {}
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.name[:1].isdigit():
-                found[path.name] = path.read_text().split()[0]
+                words = _text_of(path).split()
+                if words:
+                    found[path.name] = words[0]
         return found
 
     def netns(self) -> set[str]:
