@@ -39,7 +39,7 @@ from pykubelet.instance.running import (
 
 POD_CHECK_SECONDS = 0.1
 # A pod that the agent does not show by then is one that it refused, or two manifests of one name.
-APPEAR_SECONDS = 5.0
+APPEAR_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,11 @@ def _wait_for_pods(layout: Layout, manifests: Manifests, timeout: float, step: S
         except AgentAway:
             rows = []
         waited = time.monotonic() - began
-        are_there = len(rows) >= len(manifests.names) or waited > APPEAR_SECONDS
-        are_settled = are_there and all(row.is_settled for row in rows)
-        if are_settled or waited > timeout:
+        missing = len(manifests.names) - len(rows)
+        are_settled = all(row.is_settled for row in rows)
+        if (are_settled and (missing <= 0 or waited > APPEAR_SECONDS)) or waited > timeout:
             step.note(summary(rows, manifests.count))
-            return Wait(rows, are_settled)
+            return Wait(rows, are_settled and missing <= 0)
         waiting = ", ".join(f"{row.name} {row.status}" for row in rows if not row.is_settled)
         step.doing(f"pods: {waiting or 'waiting for manifests'}")
         time.sleep(POD_CHECK_SECONDS)
@@ -168,7 +168,10 @@ def summary(rows: list[PodRow], files: int) -> str:
 def _report(layout: Layout, record: Record, wait: Wait, manifests: Manifests) -> None:
     print("\n" + pod_table(wait.rows), end="")
     if not wait.are_settled:
-        print("\nSome pods are still on their way: `pykubelet why POD` tells what each waits for.")
+        print(
+            "\nNot every pod is there yet: `pykubelet why POD` tells what each waits for, and the agent's log is"
+        )
+        print(f"{layout.log_of(KUBELET)}.")
     if manifests.problems:
         print(f"\n{len(manifests.problems)} of {manifests.count} manifests cannot be used:")
         for line in (line for lines in manifests.problems.values() for line in lines):
