@@ -168,10 +168,8 @@ def summary(rows: list[PodRow], files: int) -> str:
 def _report(layout: Layout, record: Record, wait: Wait, manifests: Manifests) -> None:
     print("\n" + pod_table(wait.rows), end="")
     if not wait.are_settled:
-        print(
-            "\nNot every pod is there yet: `pykubelet why POD` tells what each waits for, and the agent's log is"
-        )
-        print(f"{layout.log_of(KUBELET)}.")
+        print("\nNot every pod is there yet: `pykubelet why POD` tells what each waits for;")
+        print(f"the agent's log is {layout.log_of(KUBELET)}.")
     if manifests.problems:
         print(f"\n{len(manifests.problems)} of {manifests.count} manifests cannot be used:")
         for line in (line for lines in manifests.problems.values() for line in lines):
