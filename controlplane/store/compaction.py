@@ -1,6 +1,6 @@
-"""Forgetting history in the SQLite engine's file, in steps that each take a few milliseconds of the writer.
+"""Forgetting history in the SQLite engine's file, in steps that each take the writer a few milliseconds.
 
-`begin` decides: from then on reads and watches of what is forgotten are refused. `sweep` removes, a few
+`begin` decides: from then on reads and watches of what is forgotten are refused. `sweep` removes, a
 hundred rows at a time, so that writes pass in between; a process that dies in the middle goes on from there.
 `shrink` gives free pages back to the file system, but for a reserve that the next writes use up anyway.
 """
@@ -15,8 +15,8 @@ from controlplane.store.failures import translating
 from controlplane.store.position import first_of
 from controlplane.store.schema import fact, latest_revision, number, set_fact
 
-SWEEP_ROWS = 250
-SHRINK_PAGES = 250
+SWEEP_ROWS = 100
+SHRINK_PAGES = 100
 RESERVE_PAGES = 512
 """2 MiB of free pages stay, and a quarter of the file."""
 

@@ -193,9 +193,8 @@ class SqliteStore:
 
     async def _compact_by_time(self) -> None:
         """For ever: note how the revision grows, and compact when it is time or history is too large."""
-        async with self._compacting:
-            await self._sweep()  # what an earlier process left half done
         samples: list[Sample] = []
+        is_first = True
         retention = self._settings.retention
         last = self._clock.monotonic()
         while True:
@@ -205,10 +204,11 @@ class SqliteStore:
                 last = latest.at
                 wanted = max(wanted, target(samples, latest, retention))
             try:
-                if wanted > self._compacted:
-                    await self.compact(wanted)
+                if wanted > self._compacted or is_first:  # an earlier process may have left some half done
+                    await self.compact(max(wanted, 0))
             except StoreError as problem:
                 LOG.error("Cannot compact the store now", err=problem, revision=wanted)
+            is_first = False
             samples = noted(samples, latest, self._compacted)
             await self._clock.sleep(self._settings.sample_every_seconds)
 

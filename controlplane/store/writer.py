@@ -24,6 +24,7 @@ from controlplane.store.failures import translated
 from controlplane.store.lane import Answer, Call
 from controlplane.store.model import Committed, EventKind, Operation, Record
 from controlplane.store.position import Placed, first_of, revision_of
+from controlplane.store.schema import BUSY_MS
 
 T = TypeVar("T")
 LOG = log.get(__name__)
@@ -32,7 +33,8 @@ ROWS_AT_ONCE = 64
 WAL_CHECKPOINT_PAGES = 1000
 """SQLite's own default: about 4 MiB of log are copied back at a time."""
 WAL_LIMIT_PAGES = 8192
-"""Readers that never pause keep the log from starting over; at 32 MiB the writer waits for them once."""
+"""Readers that never pause keep the log from starting over; every 32 MiB the writer waits for them a bit."""
+WAIT_FOR_READERS_MS = 200
 
 
 class Write(NamedTuple):
@@ -125,6 +127,7 @@ class Writer:
         self._publish = publish
         self._wal_pages = 0
         self._copy_back_at = WAL_CHECKPOINT_PAGES
+        self._truncate_at = WAL_LIMIT_PAGES
         db.set_wal_hook(self._note_wal)
 
     def serve(self, tasks: list[Task]) -> None:
@@ -176,17 +179,18 @@ class Writer:
 
     def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         if pages < self._wal_pages:
-            self._copy_back_at = WAL_CHECKPOINT_PAGES  # the log has started over
+            self._log_is_new()
         self._wal_pages = pages
         return apsw.SQLITE_OK
 
     def _copy_back(self) -> None:
         """Bring the write-ahead log into the database now and then; after the answers, so nobody waits."""
-        if self._wal_pages >= WAL_LIMIT_PAGES:
+        if self._wal_pages >= self._truncate_at:
+            self._truncate_at = self._wal_pages + WAL_LIMIT_PAGES
             self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         elif self._wal_pages >= self._copy_back_at:
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._copy_back_at = self._wal_pages + WAL_CHECKPOINT_PAGES
+            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def idle(self) -> None:
         """Nothing to write for a while: empty the log, so that the file alone is the store."""
@@ -195,15 +199,21 @@ class Writer:
 
     def _checkpoint(self, mode: int) -> None:
         """A log that cannot be copied back now is tried again later; what it holds is safe meanwhile."""
+        self._db.set_busy_timeout(WAIT_FOR_READERS_MS)
         try:
             self._db.wal_checkpoint(mode=mode)
         except apsw.Error as error:
             LOG.warning("Cannot copy the store's log back now", err=error, pages=self._wal_pages)
-            self._copy_back_at = self._wal_pages + WAL_CHECKPOINT_PAGES
             return
+        finally:
+            self._db.set_busy_timeout(BUSY_MS)
         if mode == apsw.SQLITE_CHECKPOINT_TRUNCATE:
             self._wal_pages = 0
-            self._copy_back_at = WAL_CHECKPOINT_PAGES
+            self._log_is_new()
+
+    def _log_is_new(self) -> None:
+        self._copy_back_at = WAL_CHECKPOINT_PAGES
+        self._truncate_at = WAL_LIMIT_PAGES
 
 
 def _held(db: apsw.Connection, keys: Sequence[str]) -> Iterator[tuple[str, _Held]]:
