@@ -63,7 +63,7 @@ class Hooks(Protocol):
 class Limits:
     """How many calls of a kind run at once; the best numbers are in bench/RESULTS.md."""
 
-    bring_up: int = 4
+    bring_up: int = 8
     stop: int = 16
 
 
