@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from aio import log as logs
 from aio.clock import Clock, SystemClock
 from kube import status
 from kube.client import answers
@@ -44,6 +45,8 @@ from kube.client.resources import Resource
 from kube.client.settings import DEFAULT_LIMITS, Limits, Settings
 from kube.client.transport import Pool, Transport
 from kube.client.unreachable import Unreachable
+
+log = logs.get(__name__)
 
 _JSON = "application/json"
 # rest.Request.MaxRetries of client-go
@@ -217,6 +220,8 @@ class HttpClient:
         try:
             response = await self._open(pool, request)
             try:
+                for warning in response.headers.getall("Warning", ()):
+                    log.warning("The API server warns", path=request.path, warning=warning)
                 if not 200 <= response.status < 300:
                     raise await self._refusal(response)
                 yield pool, response
