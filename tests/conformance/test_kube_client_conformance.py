@@ -12,6 +12,7 @@ import pytest
 
 from aio.clock import SystemClock
 from kube import status
+from kube.cache import Cache
 from kube.client import (
     Call,
     Client,
@@ -29,6 +30,7 @@ from kube.client.http import HttpClient
 from kube.client.settings import Settings
 from kube.fake import FakeApi, Pattern
 from kube.fake.faults import SERVER
+from kube.leader import Elector, Timing
 from kube.objects.core_v1 import Pod
 from tests.fake_apiserver import serve
 
@@ -383,3 +385,55 @@ async def test_other_paths_are_called_and_streamed(world: World) -> None:
     assert b"".join(chunks) == b"line\n" * 1000
     with pytest.raises(status.NotFound):
         await world.client.call(Call("/nothing"))
+
+
+@on_both
+async def test_cache_keeps_up_through_breaks_and_expired_versions(world: World) -> None:
+    cache = Cache(world.client, r.CONFIG_MAPS, bytes, clock=SystemClock(), jitter=lambda: 0.0)
+    changed = asyncio.Event()
+    cache.add_handler(lambda change: changed.set())
+    running = asyncio.create_task(cache.run())
+
+    async def until(wanted: set[str]) -> None:
+        async with asyncio.timeout(10):
+            while set(cache) != wanted:
+                changed.clear()
+                await changed.wait()
+
+    try:
+        world.api.put(config("a"))
+        await until({"shop/a"})
+        world.api.end_watches()
+        world.api.put(config("b"))
+        await until({"shop/a", "shop/b"})
+        world.api.remove(r.CONFIG_MAPS, "a", "shop")
+        world.api.compact()
+        world.api.end_watches(status.too_old(1, 9))
+        await until({"shop/b"})
+        assert cache.has_synced
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+@on_both
+async def test_lease_changes_hands_without_two_leaders(world: World) -> None:
+    timing = Timing(lease=2.0, renew=1.5, retry=0.05)
+    leading: list[str] = []
+
+    async def work(name: str) -> None:
+        assert leading == []
+        leading.append(name)
+        try:
+            await asyncio.sleep(0.2)
+        finally:
+            leading.remove(name)
+
+    def elect(name: str) -> Awaitable[None]:
+        elector = Elector(world.client, name, clock=SystemClock(), name="x", timing=timing)
+        return elector.run(lambda: work(name))
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(elect("a"), elect("b"), elect("c"))
+    spec = world.api.object(r.LEASES, "x", "kube-system")["spec"]
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("", 2)
