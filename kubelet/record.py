@@ -33,7 +33,7 @@ from probes.worker import Prober
 
 log = aio_log.get(__name__)
 
-STATUS_PAUSE_SECONDS = 0.01
+STATUS_PAUSE_SECONDS = 0.02
 CHECKPOINT_PAUSE_SECONDS = 0.1
 CHECKPOINT_RETRY_SECONDS = 5.0  # after the disk refused one
 
@@ -143,11 +143,11 @@ class PodRecord:
     # Statuses
 
     async def run_statuses(self) -> None:
-        """The loop that makes statuses of what changed."""
+        """The loop that makes statuses of what changed: the first at once, what follows it together."""
         while True:
             await self._status_wanted.wait()
-            await self.clock.sleep(STATUS_PAUSE_SECONDS)
             self.flush_statuses()
+            await self.clock.sleep(STATUS_PAUSE_SECONDS)
 
     def flush_statuses(self) -> None:
         """Make every status that is due now."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SOONEST_RETRY_SECONDS = 0.05
+SOONEST_RETRY_SECONDS = 0.01  # a refused connection costs a third of a millisecond
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,7 +316,7 @@ def test_container_not_ready_yet_is_asked_at_growing_pauses_and_then_every_perio
         world.answer(*[failure("not yet")] * 4, success())
         world.prober.reconcile("u1", {READY: world.target()})
         await world.clock.sleep(25)
-        assert world.checker.fired == [0, 0.05, 0.1, 0.2, 0.4, 10, 20]
+        assert world.checker.fired == [0, 0.01, 0.02, 0.04, 0.08, 10, 20]
         # Failing thrice settles the result, succeeding changes it; the fourth failure is nothing new.
         assert [(one.healthy, one.changed) for one in world.results] == [
             (False, False),
@@ -333,7 +333,7 @@ def test_container_that_never_gets_ready_is_asked_every_period_in_the_end() -> N
         world.prober.reconcile("u1", {READY: world.target()})
         await world.clock.sleep(45)
         assert world.checker.fired[-4:] == [10, 20, 30, 40]
-        assert len(world.checker.fired) == 13
+        assert len(world.checker.fired) == 15
         assert [one.at_wall - world.results[0].at_wall for one in world.results[2:]] == [10, 20, 30, 40]
 
     scenario(body)
