@@ -44,7 +44,7 @@ async def serving(socket: Path, handlers: dict[str, Handler]) -> AsyncIterator[g
     """A RuntimeService that answers only these calls."""
     server = grpc.aio.server()
     service = pb.DESCRIPTOR.services_by_name["RuntimeService"]
-    made = {}
+    made: dict[str, Any] = {}
     for name, handler in handlers.items():
         is_stream = name.startswith("Stream") or name == "GetContainerEvents"
         make = grpc.unary_stream_rpc_method_handler if is_stream else grpc.unary_unary_rpc_method_handler
@@ -146,7 +146,7 @@ async def test_deadlines_are_the_usual_and_longer_where_the_runtime_waits(direct
     left: dict[str, float | None] = {}
 
     def remember(name: str, answer: Any) -> Handler:
-        async def handler(_: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def handler(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             left[name] = context.time_remaining()
             return answer
 
@@ -193,7 +193,7 @@ async def test_a_server_that_never_answers_meets_the_deadline(directory: Path) -
 async def test_statuses_become_errors_and_empty_ids_are_refused(directory: Path) -> None:
     socket = directory / "s"
 
-    async def missing(_: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def missing(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         await context.abort(grpc.StatusCode.NOT_FOUND, 'container "x": not found')
 
     async def nothing(_: Any, __: Any) -> Any:

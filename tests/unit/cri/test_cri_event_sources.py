@@ -82,7 +82,7 @@ def kinds_of(items: list[RuntimeEvent | Resync]) -> list[str]:
 def cri_service(answers: list[list[Any]]) -> Any:
     """GetContainerEvents that gives one list per subscription then breaks off; the last one stays."""
 
-    async def stream(_: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+    async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         for answer in answers.pop(0):
             yield answer
         if answers:
@@ -161,8 +161,9 @@ class Containerd:
         streams = {"Subscribe": (self.subscribe, "SubscribeRequest")}
         return service("containerd.services.events.v1.Events", events_pb, unary, streams)
 
-    async def publish(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
-        namespace = dict(context.invocation_metadata())["containerd-namespace"]
+    async def publish(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        sent = dict(context.invocation_metadata() or ())
+        namespace = str(sent["containerd-namespace"])
         self.published.append((namespace, request.topic))
         self.send(namespace, request.topic, b"")
         return events_pb.PublishRequest()

@@ -216,11 +216,12 @@ def test_lists_end_up_in_the_order_kubectl_puts_them_in(
 _NAMES = st.lists(st.sampled_from("abcd"), unique=True, max_size=3)
 
 
-def _keyed(key: str, values: st.SearchStrategy[Any], rest: st.SearchStrategy[Json]) -> st.SearchStrategy[Any]:
+def _keyed(key: str, values: st.SearchStrategy[Any], rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    def named(name: Any) -> st.SearchStrategy[Json]:
+        return rest.map(lambda made: {key: name} | made)
+
     keys = st.lists(values, unique=True, max_size=3)
-    return keys.flatmap(
-        lambda found: st.tuples(*(rest.map(lambda made, k=name: {key: k} | made) for name in found))
-    )
+    return keys.flatmap(lambda found: st.tuples(*map(named, found)))
 
 
 _ENV = _keyed("name", st.sampled_from("ABC"), st.sampled_from(({}, {"value": "1"}, {"value": "2"}))).map(list)
