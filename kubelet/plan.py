@@ -29,6 +29,7 @@ from kubelet.actions import (
 from kubelet.draft import Draft, Emit, has_post_start
 from kubelet.model import (
     NANOSECONDS_PER_SECOND,
+    Key,
     MustStop,
     ObservedContainer,
     ObservedSandbox,
@@ -329,6 +330,8 @@ def plan_regular(draft: Draft, sandbox: ObservedSandbox) -> Verdict:
         else:
             continue
         finished = False
+        if seen is not None and draft.in_flight("RemoveContainer", seen.id):
+            turn = False  # it is being made anew
     if finished and not draft.is_starting():
         return Verdict.FINISHED
     return Verdict.GOES_ON
@@ -391,11 +394,11 @@ def stop_one(draft: Draft, container: Container, seen: ObservedContainer) -> Non
 
 def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox: ObservedSandbox) -> None:
     """Bring back a container that ended, unless its back-off holds it."""
-    if was_start_aborted(seen):
-        make_anew(draft, seen, Why.START_ABORTED)
-        return
     memory = draft.state.memory(container.name)
     finished = seen.finished_at / NANOSECONDS_PER_SECOND
+    if was_start_aborted(seen) and not is_stuck(draft, seen):
+        make_anew(draft, seen, Why.START_ABORTED)
+        return
     limit = draft.policy.crash_backoff_max_seconds
     answer = next_restart(memory.backoff, finished, draft.now.wall, limit)
     if isinstance(answer, Wait):
@@ -407,6 +410,17 @@ def restart(draft: Draft, container: Container, seen: ObservedContainer, sandbox
     action = CreateContainer(Why.RESTART, container.name, sandbox.id, count, memory.image_id)
     if draft.act(action):
         draft.remember(container.name, backoff=answer)
+
+
+ABORTED_PATIENCE_SECONDS = 10.0
+
+
+def is_stuck(draft: Draft, seen: ObservedContainer) -> bool:
+    """The runtime will not remove it (containerd 1.6 may lose a task whose start was cut short): its number
+    is lost, and the next counts as a restart."""
+    ended = seen.finished_at / NANOSECONDS_PER_SECOND
+    refused = Key("RemoveContainer", seen.id) in draft.state.retry
+    return refused and draft.now.wall - ended > ABORTED_PATIENCE_SECONDS
 
 
 def make_anew(draft: Draft, seen: ObservedContainer, why: str) -> None:

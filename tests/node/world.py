@@ -18,8 +18,8 @@ compared with the same wishes. Promise: `problems` is empty exactly when
 
 What may differ, and why, is said by the test that allows it (`Times` for hooks, `strays` for a runtime killed
 in the middle of making a sandbox). One thing is allowed everywhere: containerd 2.1 may leave a shim behind,
-with no process below it, when whoever called RunPodSandbox or StopPodSandbox dies under the call; no CRI call
-names it any more.
+with nothing below it but a `runc init` that never became its container, when whoever called RunPodSandbox,
+StartContainer or StopPodSandbox dies under the call; no CRI call names it any more.
 """
 
 from __future__ import annotations
@@ -253,12 +253,12 @@ class World:
         yield from _compare_names("lease", leases, {f"{b.ip} of {b.listed.id}" for b in ready}, strays)
 
     def _shims(self) -> list[str]:
-        """The sandbox id that each shim was started for, less the idle ones that containerd 2 forgets."""
+        """The sandbox id that each shim was started for, less those that containerd 2 forgets."""
         running = host.processes()
         shims = [running[pid] for pid in self.runtime.shims() & running.keys()]
         if self.runtime.binaries.major >= 2:
-            shims = [one for one in shims if len(host.descendants([one.pid], running)) > 1]
-        return [one.argv[one.argv.index("-id") + 1] for one in shims]
+            shims = [one for one in shims if not _is_forgotten(one, running)]
+        return [one.argv[one.argv.index("-id") + 1] for one in shims if "-id" in one.argv]
 
     def _disk_differs(self, wanted: Sequence[WantedPod]) -> Iterable[str]:
         pods = self.agent.state / "pods"
@@ -292,6 +292,12 @@ class World:
                 yield f'the agent does not show pod "{pod.name}"'
             else:
                 yield from _status_differs(pod, status, ips.get(pod.uid, ""))
+
+
+def _is_forgotten(shim: host.Process, running: dict[int, host.Process]) -> bool:
+    """Whether nothing is below the shim but containers that were never started."""
+    below = host.descendants([shim.pid], running) - {shim.pid}
+    return all(running[pid].argv[:2] == ("runc", "init") or running[pid].state == "Z" for pid in below)
 
 
 def _sandboxes_differ(picture: Picture, wanted: Sequence[WantedPod]) -> Iterable[str]:
