@@ -2,9 +2,9 @@
 
 Mechanism: one subscription at a time; when it ends, for whatever reason, the next one follows after a
 back-off of 50 ms to 1 s, and starts with `Resync`. On containerd's service a mark of our own, published in a
-namespace of its own and received back, proves that the subscription listens before `Resync` is yielded, so
-nothing can fall between the agent's listing and the first event. CRI's stream has no such proof; there a
-second `Resync` follows after half a second.
+namespace of its own and received back, proves that the subscription listens before `Resync` is yielded. A
+second `Resync` follows after half a second: CRI's stream has no such proof, and on either what ended just
+before the subscription may not be listed as ended at once.
 """
 
 from __future__ import annotations
@@ -130,15 +130,22 @@ class ContainerdEvents:
             self._stub.stream("Subscribe", events_pb.SubscribeRequest(filters=filters))
         ) as inbox:
             inbox.run(self._publish_mark(mark))
-            # What comes before the mark is in the listing that Resync asks for.
+            # What comes before the mark is not lost: CRI shows an exit some time after its event.
+            early: list[Any] = []
             while (envelope := await inbox.next()) is not None and envelope.topic != mark:
-                pass
+                early.append(envelope)
             if envelope is None:
                 return
             inbox.stop_running()
             yield Resync("subscribed to containerd's events")
-            while (envelope := await inbox.next()) is not None:
-                if (event := read_envelope(envelope)) is not None:
+            for known in filter(None, map(read_envelope, early)):
+                yield known
+            second = Resync("what ended just before the subscription may not have been listed as ended yet")
+            inbox.add_after(self._clock.sleep(SECOND_RESYNC_SECONDS), second)
+            while (answer := await inbox.next()) is not None:
+                if isinstance(answer, Resync):
+                    yield answer
+                elif (event := read_envelope(answer)) is not None:
                     yield event
 
     async def _publish_mark(self, mark: str) -> None:
