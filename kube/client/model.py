@@ -59,6 +59,12 @@ class _Head(msgspec.Struct, frozen=True):
 _HEAD = msgspec.json.Decoder(_Head)
 
 
+def copy(value: JsonObject) -> JsonObject:
+    """A value of its own, exactly as it would come over the wire."""
+    copied: JsonObject = msgspec.json.decode(msgspec.json.encode(value))
+    return copied
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who an object is, read from its bytes without decoding the rest."""

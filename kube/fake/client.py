@@ -22,11 +22,11 @@ from kube.client.model import (
     WatchEvent,
     WatchOptions,
     WriteOptions,
+    copy,
 )
 from kube.client.resources import Resource
-from kube.fake import selection
 from kube.fake.faults import Request
-from kube.fake.history import copy
+from kube.selection import select
 
 if TYPE_CHECKING:
     from kube.fake.server import FakeApi
@@ -58,7 +58,7 @@ class FakeClient:
     ) -> AsyncGenerator[WatchEvent, None]:
         chosen = await self._call(
             self._request("watch", resource, namespace),
-            lambda: selection.select(resource, namespace, options.label_selector, options.field_selector),
+            lambda: select(resource, namespace, options.label_selector, options.field_selector),
         )
         async with aclosing(self._api.watches.run(chosen, options)) as events:
             async for event in events:

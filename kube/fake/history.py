@@ -8,22 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from kube import status
+from kube.client.model import JsonObject, copy
 from kube.client.resources import Resource
 
-JsonObject = dict[str, Any]
 # (namespace, name); the namespace of a cluster's object is "".
 Place = tuple[str, str]
-
-
-def copy(value: JsonObject) -> JsonObject:
-    """A value of its own, exactly as it would come over the wire."""
-    copied: JsonObject = msgspec.json.decode(msgspec.json.encode(value))
-    return copied
 
 
 @dataclass(frozen=True, slots=True)

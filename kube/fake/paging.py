@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import msgspec
 
 from kube import status
-from kube.client.model import ListOptions, ObjectList
+from kube.client.model import JsonObject, ListOptions, ObjectList
 from kube.errors import Status
-from kube.fake.history import History, JsonObject, Place
-from kube.fake.selection import Selection
+from kube.fake.history import History, Place
+from kube.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)

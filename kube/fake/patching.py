@@ -6,9 +6,8 @@ from typing import Any
 
 from kube import patch as patches
 from kube import schema, status
-from kube.client.model import PatchKind
+from kube.client.model import JsonObject, PatchKind
 from kube.errors import Status
-from kube.fake.history import JsonObject
 
 
 def apply(current: JsonObject, patch: Any, kind: PatchKind) -> JsonObject:

@@ -14,14 +14,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aio.clock import Clock
-from kube import meta, status
+from kube import meta, rules, selection, status
 from kube.client import resources as r
-from kube.client.model import DeleteOptions, ListOptions, ObjectList, PatchKind, WriteOptions
+from kube.client.model import (
+    DeleteOptions,
+    JsonObject,
+    ListOptions,
+    ObjectList,
+    PatchKind,
+    WriteOptions,
+    copy,
+)
 from kube.client.resources import Resource
 from kube.errors import Status
-from kube.fake import paging, patching, rules, selection, subresources
+from kube.fake import paging, patching, subresources
 from kube.fake.faults import EVERY_CALL, Fault, Faults, Pattern, Request
-from kube.fake.history import History, JsonObject, Place, copy
+from kube.fake.history import History, Place
 from kube.fake.watching import Watches
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kube import meta, selectors, status
 from kube.client import resources as r
-from kube.client.model import DeleteOptions
+from kube.client.model import DeleteOptions, JsonObject, copy
 from kube.client.resources import Resource
 from kube.errors import Status
-from kube.fake.history import JsonObject, Place, copy
+from kube.fake.history import Place
 
 if TYPE_CHECKING:
     from kube.fake.server import FakeApi

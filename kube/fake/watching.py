@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kube import errors, status
-from kube.client.model import INITIAL_EVENTS_END, EventType, WatchEvent, WatchOptions
+from kube.client.model import INITIAL_EVENTS_END, EventType, JsonObject, WatchEvent, WatchOptions
 from kube.client.resources import Resource
 from kube.errors import Status
-from kube.fake.history import Change, History, JsonObject
+from kube.fake.history import Change, History
 from kube.fake.paging import parse_version
-from kube.fake.selection import Selection
+from kube.selection import Selection
 
 
 @dataclass(slots=True, eq=False)

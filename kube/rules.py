@@ -10,10 +10,9 @@ from typing import Any
 
 from kube import errors, meta, status
 from kube.client import resources as r
-from kube.client.model import DeleteOptions
+from kube.client.model import DeleteOptions, JsonObject, copy
 from kube.client.resources import Resource
 from kube.errors import InvalidObject
-from kube.fake.history import JsonObject, copy
 
 # Their status is written through /status alone.
 WITH_STATUS = frozenset((

@@ -1,4 +1,4 @@
-"""What a list or a watch of the fake selects: by namespace, labels and the fields each resource offers."""
+"""What a list or a watch selects: by namespace, labels and the fields each resource offers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kube import selectors, status
+from kube.client.model import JsonObject
 from kube.client.resources import (
     CERTIFICATE_SIGNING_REQUESTS,
     EVENTS,
@@ -21,12 +22,11 @@ from kube.client.resources import (
     SERVICES,
     Resource,
 )
-from kube.fake.history import JsonObject
 
 T = TypeVar("T")
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 # Selectable besides metadata.name and metadata.namespace (SelectableFields of each registry).
-_FIELDS: dict[Resource, tuple[str, ...]] = {
+FIELDS: dict[Resource, tuple[str, ...]] = {
     PODS: (
         "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
         "spec.hostNetwork", "status.phase", "status.podIP", "status.nominatedNodeName",
@@ -44,6 +44,8 @@ _FIELDS: dict[Resource, tuple[str, ...]] = {
     CERTIFICATE_SIGNING_REQUESTS: ("spec.signerName",),
     RESOURCE_SLICES: ("spec.nodeName", "spec.driver"),
 }  # fmt: skip
+# Where a name is not the path.
+_PATHS = {"source": "source.component"}
 # Values that stand for "not set" where Go has a zero value to compare with.
 _UNSET = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0"}
 
@@ -65,7 +67,7 @@ class Selection:
             return False
         if not self.labels.matches(meta.get("labels") or {}):
             return False
-        wanted = {requirement.field: _field(value, requirement.field) for requirement in self.fields}
+        wanted = {requirement.field: field_value(value, requirement.field) for requirement in self.fields}
         return all(requirement.matches(wanted) for requirement in self.fields)
 
 
@@ -73,7 +75,7 @@ def select(resource: Resource, namespace: str, label_selector: str, field_select
     """Parsed and checked. BadRequest for selectors that cannot be read or fields that are not offered."""
     labels = _parse(selectors.parse, label_selector)
     fields = _parse(selectors.parse_fields, field_selector)
-    offered = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource, ()))
+    offered = ("metadata.name", "metadata.namespace", *FIELDS.get(resource, ()))
     for requirement in fields:
         if requirement.field not in offered:
             raise status.bad_request(f"field label not supported: {requirement.field}")
@@ -87,9 +89,10 @@ def _parse(parse: Callable[[str], T], text: str) -> T:
         raise status.bad_request(str(error)) from error
 
 
-def _field(value: JsonObject, path: str) -> str:
+def field_value(value: JsonObject, path: str) -> str:
+    """One field as selectors compare it: text, a boolean in words, nothing as Go's zero value."""
     found: Any = value
-    for name in path.split("."):
+    for name in _PATHS.get(path, path).split("."):
         found = found.get(name) if isinstance(found, dict) else None
     if found is None:
         return _UNSET.get(path, "")
