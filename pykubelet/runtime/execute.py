@@ -35,7 +35,11 @@ async def _execute(runtime: Runtime, args: Namespace) -> int:
         )
     _check_running(container)
     has_terminal = args.tty and args.stdin and is_terminal(sys.stdin.fileno())
-    streams = Streams(stdin=args.stdin, stdout=True, stderr=not args.tty, tty=args.tty)
+    if args.tty and args.stdin and not has_terminal:
+        # A terminal has no end of input: a pipe behind one would never end, or take the output with it.
+        print("no terminal for the command: because standard input is none", file=sys.stderr)
+    is_tty = args.tty and (has_terminal or not args.stdin)
+    streams = Streams(stdin=args.stdin, stdout=True, stderr=not is_tty, tty=is_tty)
     url = await runtime.runtime.exec(container.id, args.command, streams)
     sys.stdout.flush()
     with ExitStack() as stack:
@@ -46,7 +50,7 @@ async def _execute(runtime: Runtime, args: Namespace) -> int:
             stdin=read_stdin() if args.stdin else None,
             sizes=terminal_sizes(sys.stdin.fileno()) if has_terminal else None,
         )
-        code = await run_session(url, ends)
+        code = await run_session(url, streams, ends)
     if code is None:
         raise CommandError(
             f'cannot tell how the command in "{args.name}" ended: because the runtime cut the session off'

@@ -316,10 +316,10 @@ async def test_an_exec_session_carries_streams_and_exit_code(cri: Runtime, tmp_p
 
         command = ["sh", "-c", "head -n 1; echo oops >&2; exit 3"]
         url = await cri.runtime.exec(container, command, Streams(stdin=True))
-        code = await asyncio.wait_for(run_session(url, SessionEnds(take, stdin())), 10)
+        code = await asyncio.wait_for(run_session(url, Streams(stdin=True), SessionEnds(take, stdin())), 10)
         assert (code, got[Channel.STDOUT], got[Channel.STDERR]) == (3, b"first\n", b"oops\n")
         url = await cri.runtime.exec(container, ["no-such-command"], Streams())
         with pytest.raises(CriError, match="no-such-command"):
-            await asyncio.wait_for(run_session(url, SessionEnds(take)), 10)
+            await asyncio.wait_for(run_session(url, Streams(), SessionEnds(take)), 10)
         with pytest.raises(Unavailable):
-            await run_session("http://127.0.0.1:1/exec/x", SessionEnds(take))
+            await run_session("http://127.0.0.1:1/exec/x", Streams(), SessionEnds(take))
