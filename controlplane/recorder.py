@@ -1,0 +1,113 @@
+"""Events of the control plane's parts: a fact told again counts up instead of filling the store.
+
+An Event that says the same of the same object (reason, message, type) is patched: its count and last time.
+What cannot be written is logged and forgotten: an Event is never worth a retry that delays the work it tells
+of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from aio import log as logs
+from aio.clock import Clock
+from kube import meta, status
+from kube.client import Client, JsonObject, Unreachable
+from kube.client.resources import EVENTS
+from kube.errors import StatusError
+
+log = logs.get(__name__)
+
+NORMAL = "Normal"
+WARNING = "Warning"
+# client-go's EventCorrelator keeps this many.
+_MOST_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom an event is about."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    @classmethod
+    def of(cls, value: JsonObject) -> Subject:
+        found = value["metadata"]
+        return cls(
+            value["apiVersion"],
+            value["kind"],
+            found.get("namespace", ""),
+            found["name"],
+            found.get("uid", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    reason: str
+    message: str
+    type: str = NORMAL
+
+
+class Recorder:
+    """`component` is what `kubectl describe` shows as the source."""
+
+    def __init__(self, client: Client, clock: Clock, component: str) -> None:
+        self._client = client
+        self._clock = clock
+        self._component = component
+        self._told: OrderedDict[tuple[Subject, Note], tuple[str, int]] = OrderedDict()
+
+    async def record(self, subject: Subject, note: Note) -> None:
+        try:
+            await self._write(subject, note)
+        except (StatusError, Unreachable) as error:
+            log.warning("Cannot write an event", reason=note.reason, object=subject.name, err=error)
+
+    async def _write(self, subject: Subject, note: Note) -> None:
+        key = (subject, note)
+        now = meta.format_time(self._clock.now())
+        namespace = subject.namespace or "default"
+        if key in self._told:
+            name, count = self._told[key]
+            change = {"count": count + 1, "lastTimestamp": now}
+            try:
+                await self._client.patch(EVENTS, name, change, namespace=namespace)
+            except status.NotFound:
+                del self._told[key]
+            else:
+                self._keep(key, name, count + 1)
+                return
+        body = self._body(subject, note, now)
+        await self._client.create(EVENTS, body, namespace=namespace)
+        self._keep(key, body["metadata"]["name"], 1)
+
+    def _body(self, subject: Subject, note: Note, now: str) -> dict[str, Any]:
+        mark = f"{self._clock.wall()}/{note.reason}/{note.message}/{subject.uid}"
+        name = f"{subject.name}.{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+        about = {
+            "apiVersion": subject.api_version, "kind": subject.kind, "namespace": subject.namespace,
+            "name": subject.name, "uid": subject.uid,
+        }  # fmt: skip
+        return {
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": name, "namespace": subject.namespace or "default"},
+            "involvedObject": {field: value for field, value in about.items() if value},
+            "reason": note.reason, "message": note.message, "type": note.type, "count": 1,
+            "firstTimestamp": now, "lastTimestamp": now,
+            "source": {"component": self._component}, "reportingComponent": self._component,
+            "reportingInstance": "",
+        }  # fmt: skip
+
+    def _keep(self, key: tuple[Subject, Note], name: str, count: int) -> None:
+        self._told[key] = (name, count)
+        self._told.move_to_end(key)
+        while len(self._told) > _MOST_KEPT:
+            self._told.popitem(last=False)
