@@ -1,0 +1,1 @@
+"""The objects a cluster starts with, as values; writing them is the caller's part."""
