@@ -167,6 +167,11 @@ def test_exec_passes_streams_and_exit_code_on(cli: Cli, pod: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
     said = cli("exec", "-i", "shop/duo/main", "--", "sh", "-c", "read line; echo got $line", stdin="hello\n")
     assert (said.returncode, said.stdout) == (0, "got hello\n")
+    piped = cli("exec", "-i", "duo", "--", "cat", stdin="one\ntwo\n")
+    assert (piped.returncode, piped.stdout, piped.stderr) == (0, "one\ntwo\n", "")
+    no_terminal = cli("exec", "-i", "-t", "duo", "--", "cat", stdin="one\n")
+    assert (no_terminal.returncode, no_terminal.stdout) == (0, "one\n")
+    assert "standard input is none" in no_terminal.stderr
     ended = cli("exec", "duo/job", "--", "true")
     assert ended.returncode == 1
     assert "because it does not run (state exited)" in ended.stderr
