@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aio.clock import Clock
-from kube import meta, rules, selection, status
+from kube import meta, rules, scale, selection, status
 from kube.client import resources as r
 from kube.client.model import (
     DeleteOptions,
@@ -165,7 +165,7 @@ class FakeApi:
         self._must_serve(resource)
         found = self.history.get(resource, place)
         if subresource == "scale" and resource in rules.SCALABLE:
-            return copy(subresources.read_scale(resource, found))
+            return copy(scale.read_scale(resource, found))
         if subresource and not (subresource == "status" and resource in rules.WITH_STATUS):
             raise status.no_such_resource()
         return copy(found)
@@ -201,8 +201,8 @@ class FakeApi:
             return self.create(resource, place, fresh, "", options)
         old = self.history.get(resource, place)
         if subresource == "scale" and resource in rules.SCALABLE:
-            changed = rules.updated(resource, old, subresources.with_scale(old, body), "")
-            return copy(subresources.read_scale(resource, self._store(resource, old, changed, options)))
+            changed = rules.updated(resource, old, scale.with_scale(old, body), "")
+            return copy(scale.read_scale(resource, self._store(resource, old, changed, options)))
         if resource == r.NAMESPACES and subresource == "finalize":
             subresource = ""
         self._must_have(resource, subresource)

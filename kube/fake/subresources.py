@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from kube import meta, selectors, status
 from kube.client import resources as r
 from kube.client.model import DeleteOptions, JsonObject, copy
-from kube.client.resources import Resource
 from kube.errors import Status
 from kube.fake.history import Place
 
@@ -83,32 +82,6 @@ def _selects(selector: Any, labels: dict[str, str]) -> bool:
 
     parsed = selectors.of_label_selector(objects.convert(selector or {}, LabelSelector))
     return parsed is not None and parsed.matches(labels)
-
-
-def read_scale(resource: Resource, value: JsonObject) -> JsonObject:
-    """The autoscaling/v1 Scale of a workload; its version is the workload's."""
-    meta_ = value["metadata"]
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    selector = (value.get("spec") or {}).get("selector") or {}
-    labels = selector.get("matchLabels", {}) if resource != r.REPLICATION_CONTROLLERS else selector
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {field: meta_[field] for field in kept if field in meta_},
-        "spec": {"replicas": (value.get("spec") or {}).get("replicas", 1)},
-        "status": {
-            "replicas": (value.get("status") or {}).get("replicas", 0),
-            "selector": ",".join(f"{key}={text}" for key, text in sorted(labels.items())),
-        },
-    }
-
-
-def with_scale(value: JsonObject, scale: JsonObject) -> JsonObject:
-    """The workload that a written Scale asks for."""
-    changed = copy(value)
-    changed.setdefault("spec", {})["replicas"] = (scale.get("spec") or {}).get("replicas", 0)
-    changed["metadata"]["resourceVersion"] = (scale.get("metadata") or {}).get("resourceVersion", "")
-    return changed
 
 
 def make_token(account: JsonObject, body: JsonObject, serial: int, now: datetime) -> JsonObject:

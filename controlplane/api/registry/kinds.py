@@ -1,0 +1,39 @@
+"""Every kind that is served, declared once."""
+
+from __future__ import annotations
+
+from controlplane.api.registry import defaults, validation
+from controlplane.api.registry.model import Kind
+from kube.client import resources as r
+from kube.defaults import default_pod
+
+EVENT_TTL_SECONDS = 3600.0
+_ALL = ("all",)
+
+KINDS: tuple[Kind, ...] = (
+    Kind(r.NAMESPACES, ("ns",), subresources=("status", "finalize"),
+         verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
+         default=defaults.default_namespace),
+    Kind(r.NODES, ("no",), subresources=("status",)),
+    Kind(r.PODS, ("po",), _ALL, ("status", "binding", "eviction"),
+         default=default_pod, validate=validation.pod, validate_update=validation.pod_update),
+    Kind(r.EVENTS, ("ev",), ttl_seconds=EVENT_TTL_SECONDS),
+    Kind(r.CONFIG_MAPS, ("cm",), validate=validation.config_map,
+         validate_update=validation.immutable_data),
+    Kind(r.SECRETS, default=defaults.default_secret, validate=validation.secret,
+         validate_update=validation.secret_update),
+    Kind(r.SERVICE_ACCOUNTS, ("sa",)),
+    Kind(r.SERVICES, ("svc",), _ALL, ("status",), default=defaults.default_service),
+    Kind(r.ENDPOINTS, ("ep",), default=defaults.default_endpoints),
+    Kind(r.REPLICATION_CONTROLLERS, ("rc",), _ALL, ("status", "scale"),
+         default=defaults.default_replication_controller, validate=validation.replication_controller),
+    Kind(r.DEPLOYMENTS, ("deploy",), _ALL, ("status", "scale"), default=defaults.default_deployment,
+         validate=validation.workload, validate_update=validation.selector_update),
+    Kind(r.REPLICA_SETS, ("rs",), _ALL, ("status", "scale"), default=defaults.default_replicas,
+         validate=validation.workload, validate_update=validation.selector_update),
+    Kind(r.LEASES),
+    Kind(r.ENDPOINT_SLICES, default=defaults.default_endpoint_slice),
+    Kind(r.ROLES), Kind(r.ROLE_BINDINGS), Kind(r.CLUSTER_ROLES), Kind(r.CLUSTER_ROLE_BINDINGS),
+    Kind(r.PRIORITY_CLASSES, ("pc",), default=defaults.default_priority_class),
+    Kind(r.RUNTIME_CLASSES),
+)  # fmt: skip
