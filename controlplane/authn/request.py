@@ -1,0 +1,88 @@
+"""From a request to its user: certificate, then bearer token, then nobody.
+
+Credentials that are shown must hold: a bad token is refused even where anonymous requests are let through.
+Nobody gets further than the health paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aio.clock import Clock
+from controlplane.api.model import Request, UserInfo
+from controlplane.authn.certificates import Certificates
+from controlplane.authn.identity import anonymous, authenticated
+from controlplane.authn.refusal import unauthorized
+from controlplane.authn.tokenfile import StaticTokens
+from controlplane.authn.tokens import Verifier
+
+ANONYMOUS_PATHS = ("/livez", "/readyz", "/healthz")
+_SUBPROTOCOL = "base64url.bearer.authorization.k8s.io."
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is accepted; None for what is not. `audiences` are the API server's own."""
+
+    certificates: Certificates | None = None
+    static: StaticTokens | None = None
+    accounts: Verifier | None = None
+    audiences: Sequence[str] = ()
+    anonymous_paths: Sequence[str] = ANONYMOUS_PATHS
+
+
+class RequestAuthenticator:
+    """The pipeline's Authenticator."""
+
+    def __init__(self, sources: Sources, clock: Clock) -> None:
+        self._sources = sources
+        self._clock = clock
+
+    async def authenticate(self, request: Request) -> UserInfo | None:
+        """None for a request without credentials to a path that is not for everybody."""
+        sources = self._sources
+        if request.peer_certificate and sources.certificates:
+            return authenticated(sources.certificates.user_of(request.peer_certificate, self._clock.now()))
+        token = bearer(request)
+        if token is not None:
+            return authenticated(self.user_of_token(token, sources.audiences)[0])
+        open_to_all = any(request.path == path or request.path.startswith(f"{path}/")
+                          for path in sources.anonymous_paths)  # fmt: skip
+        return anonymous() if open_to_all else None
+
+    def user_of_token(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, list[str]]:
+        """Also for TokenReview: the user, and the audiences shared. Unauthorized for a bad token. Static
+        tokens are for the API server's own audiences."""
+        sources = self._sources
+        user = sources.static.user_of(token) if sources.static else None
+        if user is not None:
+            shared = [audience for audience in audiences if audience in sources.audiences]
+            if audiences and not shared:
+                raise unauthorized("invalid bearer token: not for these audiences")
+            return user, shared
+        if sources.accounts is None:
+            raise unauthorized("invalid bearer token")
+        return sources.accounts.user_of(token, audiences or sources.audiences, self._clock.now())
+
+
+def bearer(request: Request) -> str | None:
+    """The token of the Authorization header, or of a WebSocket subprotocol; None when there is neither.
+    Unauthorized for a subprotocol that is no token."""
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    for offered in request.headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(_SUBPROTOCOL):
+            return _decode(offered.strip().removeprefix(_SUBPROTOCOL))
+    return None
+
+
+def _decode(encoded: str) -> str:
+    try:
+        padded = encoded + "=" * (-len(encoded) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise unauthorized("invalid bearer token: the subprotocol is not base64url") from error
