@@ -1,8 +1,8 @@
 """One HTTP/1.1 exchange on a connection of its own: a request out, status, one header and some body back.
 
 A protocol straight on the event loop, because a check is small and there are many of them: a general client
-took 8 MiB more, and half as much CPU again in an agent at rest (docs/decisions). Reading stops when the body is complete or
-`limit` bytes of it are there; the rest is dropped with the connection.
+took 8 MiB more, and half as much CPU again in an agent at rest (docs/decisions). Reading stops when the body
+is complete or `limit` bytes of it are there; the rest is dropped with the connection.
 """
 
 from __future__ import annotations
