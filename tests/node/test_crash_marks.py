@@ -8,6 +8,8 @@ not written down, runs again (hooks are delivered at least once).
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
 
 from tests.node.crash_pods import rich_pod, rich_wanted
@@ -36,6 +38,14 @@ ENDING = (
     "ReleaseVolumes",
     "RemoveSandbox",
     "ForgetPod",
+)
+
+
+# Each life of the pod has one death of the agent in its beginning and one in its end.
+LIVES = tuple(
+    (f"{when}:{begin}", f"{when}:{end}")
+    for when in ("before", "after")
+    for begin, end in zip(BEGINNING, cycle(ENDING), strict=False)
 )
 
 

@@ -21,11 +21,3 @@ def _is_action(name: str) -> bool:
     found = getattr(actions, name)
     bases = (actions.Action, actions.ForContainer, actions.ForSandbox, actions.Cancel)
     return isinstance(found, type) and issubclass(found, actions.Action) and found not in bases
-
-
-# Each life of the pod has one death of the agent in its beginning and one in its end.
-LIVES = tuple(
-    (f"{when}:{begin}", f"{when}:{end}")
-    for when in ("before", "after")
-    for begin, end in zip(BEGINNING, cycle(ENDING), strict=False)
-)
