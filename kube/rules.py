@@ -102,7 +102,8 @@ def _place(resource: Resource, meta_: JsonObject, namespace: str) -> None:
 
 
 def updated(resource: Resource, old: JsonObject, body: JsonObject, subresource: str) -> JsonObject:
-    """What a PUT or the result of a PATCH makes of `old`; equal to `old` when nothing changes.
+    """What a PUT or the result of a PATCH makes of `old`; equal to `old` when nothing changes. Subresources
+    other than "status" write spec and status together.
 
     Conflict when the body is based on another version or is another object of that name.
     """
@@ -122,7 +123,7 @@ def updated(resource: Resource, old: JsonObject, body: JsonObject, subresource: 
             meta_.pop(field, None)
     if subresource == "status":
         value = _with_new_status(resource, old, value)
-    elif resource in WITH_STATUS:
+    elif not subresource and resource in WITH_STATUS:
         _take_over(value, old, "status")
     _check_finalizers(resource, old, value)
     if resource in WITH_GENERATION and _spec_of(value) != _spec_of(old):

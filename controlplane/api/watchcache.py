@@ -13,6 +13,7 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from aio import log
 from controlplane.api import codec
@@ -71,8 +72,8 @@ class Change:
         return found
 
 
-def event_line(type_: EventType, raw: bytes) -> bytes:
-    return b'{"type":"%b","object":%b}\n' % (type_.value.encode(), raw)
+def event_line(type_: str, raw: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (type_.encode(), raw)
 
 
 class KindCache:
@@ -123,7 +124,7 @@ class KindCache:
             return []
         if missing == 1:
             return [self._changes[-1]]
-        return list(self._changes)[-missing:]
+        return list(islice(reversed(self._changes), missing))[::-1]
 
     def read(self, record: Record) -> Cached:
         raw = codec.with_version(self.head, record.value, record.mod_revision)

@@ -1,0 +1,2 @@
+"""The verbs: `lists` and `watches` read collections, `verbs` the rest, `subresources` what is no plain
+storage."""

@@ -1,0 +1,95 @@
+"""Subresources whose writing is more than storing: scale, binding, eviction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aio.clock import Clock
+from controlplane.api import codec, options
+from controlplane.api.handlers.verbs import answer, read_patch, read_value, writer_of
+from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
+from controlplane.api.registry.model import Kind
+from controlplane.api.storage import Storage, Writer
+from kube import meta, scale, status, structure
+from kube.client import resources as r
+from kube.client.model import JsonObject
+from kube.errors import join_errors
+
+_SCALE_TYPE = "autoscaling_v1.Scale"
+_DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+class Subresources:
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def get_scale(self, kind: Kind, info: RequestInfo) -> Response:
+        found = await self._storage.read(kind, info.namespace, info.name)
+        return Response(body=codec.encode(scale.read_scale(kind.resource, found.value)))
+
+    async def write_scale(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        """A PUT or PATCH of the Scale, as a change of the workload's replicas."""
+        writer = writer_of(request, info, user)
+        if request.method == "PATCH":
+            make = await read_patch(_SCALE_TYPE, request, writer)
+        else:
+            body = await read_value(request, writer)
+
+            def make(old: JsonObject) -> JsonObject:
+                return bare(body)
+
+        def change(old: JsonObject) -> JsonObject:
+            checked = structure.check(make(scale.read_scale(kind.resource, old)), _SCALE_TYPE)
+            if checked.errors:
+                raise status.bad_request(f"Scale cannot be handled: {join_errors(checked.errors)}")
+            return scale.with_scale(old, checked.value)
+
+        stored = await self._storage.update(kind, info.namespace, info.name, change, writer)
+        return answer(writer, codec.encode(scale.read_scale(kind.resource, codec.decode(stored))))
+
+    async def bind(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        """pods/NAME/binding: assigns the node once, and says that the pod is scheduled."""
+        writer = writer_of(request, info, user)
+        body = bare(await read_value(request, writer))
+        node = bare(body.get("target")).get("name")
+        if not isinstance(node, str) or not node:
+            raise status.bad_request("target.name: Required value")
+        await self._write_whole(kind, info, lambda pod: self._bound(pod, body, node), writer)
+        return answer(writer, codec.encode(_DONE), code=201)
+
+    def _bound(self, pod: JsonObject, body: JsonObject, node: str) -> JsonObject:
+        name = pod["metadata"]["name"]
+        if "deletionTimestamp" in pod["metadata"]:
+            raise status.conflict(r.PODS, name, f"pod {name} is being deleted, cannot be assigned to a host")
+        if assigned := pod["spec"].get("nodeName"):
+            because = f'pod {name} is already assigned to node "{assigned}"'
+            raise status.conflict(r.PODS, name, because)
+        given = bare(body.get("metadata"))
+        if (uid := given.get("uid")) and uid != pod["metadata"]["uid"]:
+            because = f"Precondition failed: UID in precondition: {uid}, UID in object meta: "
+            raise status.conflict(r.PODS, name, because + str(pod["metadata"]["uid"]))
+        pod["spec"]["nodeName"] = node
+        for field in ("labels", "annotations"):
+            if extra := bare(given.get(field)):
+                pod["metadata"][field] = {**pod["metadata"].get(field, {}), **extra}
+        state = pod.setdefault("status", {})
+        kept = [item for item in state.get("conditions", []) if item["type"] != "PodScheduled"]
+        when = meta.format_time(self._clock.now())
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": when}
+        state["conditions"] = [*kept, scheduled]
+        return pod
+
+    async def _write_whole(
+        self, kind: Kind, info: RequestInfo, change: Callable[[JsonObject], JsonObject], writer: Writer
+    ) -> None:
+        """Spec and status at once, which no client may write together."""
+        await self._storage.update(kind, info.namespace, info.name, change, writer, subresource="binding")
+
+    async def evict(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        """pods/NAME/eviction: a delete with the eviction's options."""
+        writer = writer_of(request, info, user)
+        body = bare(await read_value(request, writer))
+        wanted = options.deletion(request, body.get("deleteOptions"))
+        await self._storage.delete(kind, info.namespace, info.name, wanted, writer)
+        return answer(writer, codec.encode(_DONE), code=201)

@@ -1,0 +1,208 @@
+"""The verbs on one object and on a collection, from request to response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from controlplane.api import codec, options
+from controlplane.api.handlers.lists import Lists, reach
+from controlplane.api.handlers.watches import Watches
+from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
+from controlplane.api.registry.model import Kind
+from controlplane.api.storage import Storage, Writer, note_strict
+from kube import patch, rules, status
+from kube.client import resources as r
+from kube.client.model import JsonObject, copy
+from kube.errors import Status
+
+_PATCHES = (patch.JSON_PATCH, patch.MERGE, patch.STRATEGIC_MERGE)
+_LARGE_BODY_BYTES = 64 * 1024
+_WARNING_MAX = 4096
+
+
+class Verbs:
+    def __init__(self, storage: Storage, lists: Lists, watches: Watches) -> None:
+        self.storage = storage
+        self._lists = lists
+        self._watches = watches
+
+    async def get(self, kind: Kind, request: Request, info: RequestInfo) -> Response:
+        version = options.reading(request, is_watch=False).version
+        if version not in ("", "0"):
+            await reach(self.storage.cache, version)
+        found = await self.storage.read(kind, info.namespace, info.name, latest=version == "")
+        return Response(body=found.raw)
+
+    async def list(self, kind: Kind, request: Request, info: RequestInfo) -> Response:
+        listing = await self._lists.read(kind, info.namespace, options.reading(request, is_watch=False))
+        return Response(body=listing.encode(kind))
+
+    async def watch(self, kind: Kind, request: Request, info: RequestInfo) -> Response:
+        wanted = options.reading(request, is_watch=True)
+        stream = await self._watches.open(kind, info.namespace, wanted)
+        return Response(stream=stream)
+
+    async def create(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        writer = writer_of(request, info, user)
+        body = await read_object(kind, request, writer)
+        stored = await self.storage.create(kind, info.namespace, body, writer)
+        return answer(writer, stored, code=201)
+
+    async def update(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        writer = writer_of(request, info, user)
+        body = await read_object(kind, request, writer)
+        check_place(info, body)
+        subresource = info.subresource
+        if kind.resource in rules.CREATE_ON_UPDATE and not subresource:
+            try:
+                await self.storage.read(kind, info.namespace, info.name)
+            except status.NotFound:
+                if bare(body.get("metadata")).get("resourceVersion"):
+                    raise
+                stored = await self.storage.create(kind, info.namespace, body, writer)
+                return answer(writer, stored, code=201)
+        return await self._change(kind, info, lambda old: body, writer)
+
+    async def patch(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        writer = writer_of(request, info, user)
+        apply = await read_patch(kind.type_name, request, writer)
+
+        def change(old: JsonObject) -> JsonObject:
+            changed = apply(old)
+            rules.check_type(kind.resource, changed)
+            check_place(info, changed)
+            return changed
+
+        return await self._change(kind, info, change, writer)
+
+    async def delete(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        writer = writer_of(request, info, user)
+        wanted = options.deletion(request, await _read_options(request))
+        left, is_gone = await self.storage.delete(kind, info.namespace, info.name, wanted, writer)
+        if is_gone and kind.resource.plural != "pods":
+            return Response(body=codec.encode(rules.success(kind.resource, codec.decode(left))))
+        return Response(body=left)
+
+    async def delete_collection(
+        self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo
+    ) -> Response:
+        """One by one; what somebody else removes meanwhile is no error."""
+        writer = writer_of(request, info, user)
+        wanted = options.deletion(request, await _read_options(request))
+        listing = await self._lists.read(kind, info.namespace, options.reading(request, is_watch=False))
+        for item in listing.items:
+            meta = item.value["metadata"]
+            try:
+                await self.storage.delete(kind, item.namespace, meta["name"], wanted, writer)
+            except status.NotFound:
+                continue
+        return Response(body=listing.encode(kind))
+
+    async def _change(
+        self, kind: Kind, info: RequestInfo, change: Callable[[JsonObject], JsonObject], writer: Writer
+    ) -> Response:
+        subresource = info.subresource
+        if kind.resource == r.NAMESPACES and subresource != "status":
+            change, subresource = _of_namespace(change, is_finalize=subresource == "finalize"), ""
+        stored = await self.storage.update(
+            kind, info.namespace, info.name, change, writer, subresource=subresource
+        )
+        return answer(writer, stored)
+
+
+def _of_namespace(
+    change: Callable[[JsonObject], JsonObject], *, is_finalize: bool
+) -> Callable[[JsonObject], JsonObject]:
+    """`finalize` writes the spec's finalizers and nothing else; all other writes leave them alone."""
+
+    def kept(old: JsonObject) -> JsonObject:
+        value = change(copy(old))
+        target, source = (old, value) if is_finalize else (value, old)
+        spec = {**bare(target.get("spec")), "finalizers": bare(source.get("spec")).get("finalizers", [])}
+        meta = {**target["metadata"], "resourceVersion": value["metadata"].get("resourceVersion", "")}
+        return {**target, "spec": spec, "metadata": meta}
+
+    return kept
+
+
+def writer_of(request: Request, info: RequestInfo, user: UserInfo) -> Writer:
+    wanted = options.writing(request)
+    return Writer(user, info, [], wanted.dry_run, wanted.field_validation)
+
+
+async def read_value(request: Request, writer: Writer | None = None) -> Any:
+    """The body as a value; one that takes long is read in a thread."""
+    if not request.body.strip():
+        raise status.bad_request("the body of the request is empty")
+    content_type = options.content_type(request)
+    if len(request.body) > _LARGE_BODY_BYTES:
+        value, twice = await asyncio.to_thread(codec.read_value, request.body, content_type)
+    else:
+        value, twice = codec.read_value(request.body, content_type)
+    if writer is not None:
+        note_strict(twice, writer)
+    return value
+
+
+async def read_object(kind: Kind, request: Request, writer: Writer) -> JsonObject:
+    """An object of this kind. BadRequest for anything else."""
+    value = await read_value(request, writer)
+    if not isinstance(value, dict):
+        raise status.bad_request("couldn't get version/kind; the body of the request is not an object")
+    rules.check_type(kind.resource, value)
+    if not isinstance(value.setdefault("metadata", {}), dict):
+        raise status.bad_request("metadata: must be an object")
+    return value
+
+
+async def read_patch(type_name: str, request: Request, writer: Writer) -> Callable[[JsonObject], JsonObject]:
+    """What the patch does to an object. UnsupportedMediaType for a kind of patch that is not served."""
+    content_type = codec.media_type(options.content_type(request))
+    if content_type not in _PATCHES:
+        raise status.unsupported_media_type(content_type, _PATCHES)
+    as_json = Request(request.method, request.path, body=request.body)
+    body = await read_value(as_json, writer)
+
+    def apply(old: JsonObject) -> JsonObject:
+        try:
+            return patch.apply(content_type, old, body, type_name)
+        except patch.PatchError as error:
+            raise status.error_of(Status(error.code, status.reason_of(error.code), str(error))) from error
+
+    return apply
+
+
+def check_place(info: RequestInfo, body: JsonObject) -> None:
+    """The body's name and namespace, where it has them, are the request's."""
+    meta = bare(body.get("metadata"))
+    if (name := meta.get("name")) and name != info.name:
+        message = f"the name of the object ({name}) does not match the name on the URL ({info.name})"
+        raise status.bad_request(message)
+    if info.namespace and (namespace := meta.get("namespace")) and namespace != info.namespace:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+async def _read_options(request: Request) -> Any:
+    return await read_value(request) if request.body.strip() else None
+
+
+def answer(writer: Writer, body: bytes, *, code: int = 200) -> Response:
+    """With the writer's warnings as headers."""
+    return Response(code, body, headers=warning_headers(writer.warnings))
+
+
+def warning_headers(warnings: list[str]) -> dict[str, str]:
+    """`299 - "text"` each; no more than 4096 characters in all."""
+    shown: list[str] = []
+    length = 0
+    for text in warnings:
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+        length += len(escaped)
+        if length > _WARNING_MAX:
+            break
+        shown.append(f'299 - "{escaped}"')
+    return {"Warning": ", ".join(shown)} if shown else {}

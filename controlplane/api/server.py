@@ -1,0 +1,76 @@
+"""The API server put together over a store. `start` returns once reads can be served; `stop` ends its loop.
+
+server = ApiServer(store, clock, Access(authenticator, authorizer))
+await server.start()
+response = await server.pipeline.handle(request)      # or HttpServer(server.pipeline, host, port)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aio.clock import Clock
+from controlplane.api import health
+from controlplane.api.handlers.lists import Lists
+from controlplane.api.handlers.subresources import Subresources
+from controlplane.api.handlers.verbs import Verbs
+from controlplane.api.handlers.watches import Watches
+from controlplane.api.model import AdmissionPlugin, Authenticator, Authorizer, Handler
+from controlplane.api.pipeline import Page, Parts, Pipeline
+from controlplane.api.registry import Registry, standard
+from controlplane.api.storage import Storage
+from controlplane.api.watchcache import CHANGES_KEPT, WatchCache
+from controlplane.store.model import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what, and what else has a say. `handlers` answer subresources by (plural, subresource)."""
+
+    authenticator: Authenticator
+    authorizer: Authorizer
+    admission: Sequence[AdmissionPlugin] = ()
+    handlers: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
+    pages: Mapping[str, Page] = field(default_factory=dict)
+
+
+class ApiServer:
+    def __init__(
+        self, store: Store, clock: Clock, access: Access, *, registry: Registry | None = None,
+        changes_kept: int = CHANGES_KEPT,
+    ) -> None:  # fmt: skip
+        kinds = registry or standard()
+        self._store = store
+        self.cache = WatchCache(store, kinds, changes_kept=changes_kept)
+        self.storage = Storage(store, self.cache, clock, access.admission)
+        self._loop: asyncio.Task[None] | None = None
+        verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
+        pages = {**health.pages({"ping": lambda: "", "watch-cache": self._cache_trouble}), **access.pages}
+        self.pipeline = Pipeline(
+            Parts(
+                registry=kinds,
+                authenticator=access.authenticator,
+                authorizer=access.authorizer,
+                verbs=verbs,
+                subresources=Subresources(self.storage, clock),
+                handlers=access.handlers,
+                pages=pages,
+            )
+        )
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self.cache.run(), name="watch cache")
+        await self.cache.reach_latest()
+
+    async def stop(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.cancel()
+            await asyncio.wait((loop,))
+
+    def _cache_trouble(self) -> str:
+        if self._loop is None:
+            return "it is not started"
+        return "its loop has ended" if self._loop.done() else ""

@@ -1,0 +1,241 @@
+"""Writing: a body becomes an object by the rules of its kind, and goes into the store exactly once.
+
+    structure -> registry's rules -> defaults -> admission changes -> validation -> admission agrees -> store
+
+A change of an existing object is a function of what is stored, and is made again when somebody writes in
+between, unless the writer named the version it had seen.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aio.clock import Clock
+from controlplane.api import codec
+from controlplane.api.model import AdmissionPlugin, Attributes, RequestInfo, UserInfo, bare
+from controlplane.api.registry import validation
+from controlplane.api.registry.model import Kind
+from controlplane.api.watchcache import Cached, WatchCache
+from controlplane.store.errors import Conflict, Exists, NotFound, TooLarge
+from controlplane.store.model import Store
+from kube import errors, rules, status, structure
+from kube.client.model import DeleteOptions, JsonObject, copy
+from kube.client.resources import Resource
+from kube.errors import ErrorKind, InvalidObject, Status, join_errors
+
+ATTEMPTS = 8
+"""At a change that others disturb, and at a name that is taken."""
+# names.SimpleNameGenerator
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_BASE_LENGTH = 58
+
+Make = Callable[[JsonObject], JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes, and how: what a request adds to its body. `warnings` collects what is not refused."""
+
+    user: UserInfo
+    info: RequestInfo
+    warnings: list[str]
+    dry_run: bool = False
+    field_validation: str = "Ignore"
+
+
+class Storage:
+    def __init__(
+        self, store: Store, cache: WatchCache, clock: Clock, admission: Sequence[AdmissionPlugin] = ()
+    ) -> None:
+        self._store = store
+        self.cache = cache
+        self._clock = clock
+        self._admission = tuple(admission)
+        self._random = random.SystemRandom()
+
+    async def read(self, kind: Kind, namespace: str, name: str, *, latest: bool = True) -> Cached:
+        """NotFound when there is none. `latest` waits for every write that has returned."""
+        if latest:
+            await self.cache.reach_latest()
+        found = self.cache.of(kind.resource).get(namespace, name)
+        if found is None:
+            raise status.not_found(kind.resource, name)
+        return found
+
+    async def create(self, kind: Kind, namespace: str, body: JsonObject, writer: Writer) -> bytes:
+        """The stored object as it is sent."""
+        checked = self._check(kind, body, writer)
+        base = bare(checked.get("metadata")).get("generateName", "")
+        is_generated = bool(base) and not bare(checked.get("metadata")).get("name")
+        for _ in range(ATTEMPTS):
+            value = self._named(checked, base) if is_generated else checked
+            value = rules.created(kind.resource, value, namespace, self._moment())
+            kind.default(value)
+            value = await self._admit(kind, value, None, writer)
+            _validate(kind, value, None)
+            await self._agree(kind, value, None, writer)
+            try:
+                return await self._create(kind, value, writer)
+            except Exists:
+                if not is_generated:
+                    raise status.already_exists(kind.resource, value["metadata"]["name"]) from None
+        raise _no_free_name(kind.resource, base)
+
+    async def update(
+        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, *, subresource: str = ""
+    ) -> bytes:  # fmt: skip
+        """`change` makes the new object of the stored one, which it must leave alone. It is the caller's
+        work to check the body's type. Returns the object as it is sent."""
+        for _ in range(ATTEMPTS):
+            old = await self.read(kind, namespace, name)
+            stored = copy(old.value)
+            wanted = self._check(kind, change(copy(stored)), writer)
+            if not subresource:
+                kind.default(wanted)
+            value = rules.updated(kind.resource, stored, wanted, subresource)
+            value = await self._admit(kind, value, stored, writer)
+            _validate(kind, value, stored, only_metadata=bool(subresource))
+            await self._agree(kind, value, stored, writer)
+            if value == stored:
+                return old.raw
+            try:
+                return await self._replace(kind, old, value, writer)
+            except Conflict:
+                continue
+            except NotFound:
+                raise status.not_found(kind.resource, name) from None
+        raise status.modified(kind.resource, name)
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, options: DeleteOptions, writer: Writer
+    ) -> tuple[bytes, bool]:
+        """What is left, or the last state, as it is sent; and whether it is gone."""
+        for _ in range(ATTEMPTS):
+            old = await self.read(kind, namespace, name)
+            rules.check_preconditions(kind.resource, old.value, options)
+            await self._agree(kind, None, old.value, writer)
+            left = rules.deleted(kind.resource, old.value, options, self._clock.now())
+            is_dry = options.dry_run or writer.dry_run
+            if is_dry or left == old.value:
+                return (codec.encode(left) if left else old.raw), left is None
+            try:
+                if left is None:
+                    return await self._remove(kind, old), True
+                return await self._put(kind, old, left), False
+            except Conflict:
+                continue
+            except NotFound:
+                raise status.not_found(kind.resource, name) from None
+        raise status.modified(kind.resource, name)
+
+    # --- parts ---
+
+    def _check(self, kind: Kind, body: JsonObject, writer: Writer) -> JsonObject:
+        """The body without what no field is for; BadRequest for what does not fit."""
+        checked = structure.check(body, kind.type_name)
+        unknown = [str(e) for e in checked.errors if e.kind is ErrorKind.UNKNOWN_FIELD]
+        wrong = [e for e in checked.errors if e.kind is not ErrorKind.UNKNOWN_FIELD]
+        if wrong:
+            name = f'{kind.resource.kind} in version "{kind.resource.version}"'
+            message = f"{name} cannot be handled as a {kind.resource.kind}: {join_errors(wrong)}"
+            raise status.bad_request(message)
+        note_strict(unknown, writer)
+        value: JsonObject = checked.value
+        return value
+
+    async def _admit(
+        self, kind: Kind, value: JsonObject, old: JsonObject | None, writer: Writer
+    ) -> JsonObject:
+        for plugin in self._admission:
+            attributes = Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run)
+            if plugin.handles(attributes):
+                value = await plugin.mutate(attributes, self.cache)
+        return value
+
+    async def _agree(
+        self, kind: Kind, value: JsonObject | None, old: JsonObject | None, writer: Writer
+    ) -> None:
+        attributes = Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run)
+        for plugin in self._admission:
+            if plugin.handles(attributes):
+                await plugin.validate(attributes, self.cache)
+
+    async def _create(self, kind: Kind, value: JsonObject, writer: Writer) -> bytes:
+        meta = value["metadata"]
+        key = kind.key(meta.get("namespace", ""), meta["name"])
+        if writer.dry_run:
+            await self.cache.reach_latest()
+            if self.cache.of(kind.resource).get(meta.get("namespace", ""), meta["name"]):
+                raise status.already_exists(kind.resource, meta["name"])
+            return codec.encode(value)
+        stored = codec.to_stored(kind, value)
+        try:
+            revision = await self._store.create(key, stored, ttl=kind.ttl_seconds or None)
+        except TooLarge as error:
+            raise _too_large(error) from error
+        return codec.with_version(codec.head(kind.resource), stored, revision)
+
+    async def _replace(self, kind: Kind, old: Cached, value: JsonObject, writer: Writer) -> bytes:
+        """The update, or the removal that a deletion was waiting for."""
+        if writer.dry_run:
+            return codec.encode(value)
+        if rules.is_finished(value):
+            return await self._remove(kind, old)
+        return await self._put(kind, old, value)
+
+    async def _put(self, kind: Kind, old: Cached, value: JsonObject) -> bytes:
+        stored = codec.to_stored(kind, value)
+        try:
+            revision = await self._store.update(
+                kind.prefix + old.place, stored, old.revision, ttl=kind.ttl_seconds or None
+            )
+        except TooLarge as error:
+            raise _too_large(error) from error
+        return codec.with_version(codec.head(kind.resource), stored, revision)
+
+    async def _remove(self, kind: Kind, old: Cached) -> bytes:
+        gone = await self._store.delete(kind.prefix + old.place, old.revision)
+        return codec.with_version(codec.head(kind.resource), gone.record.value, gone.revision)
+
+    def _named(self, body: JsonObject, base: str) -> JsonObject:
+        suffix = "".join(self._random.choices(_LETTERS, k=_SUFFIX_LENGTH))
+        return {**body, "metadata": {**body["metadata"], "name": base[:_BASE_LENGTH] + suffix}}
+
+    def _moment(self) -> rules.Moment:
+        return rules.Moment(self._clock.now(), str(uuid.uuid4()))
+
+
+def note_strict(found: Sequence[str], writer: Writer) -> None:
+    """Unknown and duplicate fields, as the writer's `fieldValidation` has it."""
+    if not found or writer.field_validation == "Ignore":
+        return
+    if writer.field_validation == "Strict":
+        raise status.bad_request(f"strict decoding error: {', '.join(found)}")
+    writer.warnings.extend(text for text in found if text not in writer.warnings)
+
+
+def _validate(kind: Kind, value: JsonObject, old: JsonObject | None, *, only_metadata: bool = False) -> None:
+    found = list(validation.metadata(kind.resource, value))
+    if not only_metadata:
+        if old is None or kind.resource.plural != "pods":
+            found += kind.validate(value)
+        if old is not None:
+            found += kind.validate_update(value, old)
+    if found:
+        refused = InvalidObject(found, kind.resource.kind, value["metadata"].get("name", ""))
+        raise status.error_of(errors.invalid_status(refused, kind.resource.group))
+
+
+def _no_free_name(resource: Resource, base: str) -> Exception:
+    message = (
+        f'{resource.qualified} "{base}" already exists, the server was not able to generate a unique name'
+    )
+    return status.error_of(Status(409, "AlreadyExists", message, {"retryAfterSeconds": 1}))
+
+
+def _too_large(error: TooLarge) -> Exception:
+    return status.error_of(Status(413, "RequestEntityTooLarge", f"Request entity too large: {error}"))
