@@ -14,6 +14,7 @@ from aio.errors import Bug
 from controlplane.recorder import Note, Recorder, Subject
 from kube.cache import Cache
 from kube.client import Client, DeleteOptions, JsonObject, PatchKind
+from kube.client.paging import list_all
 from kube.client.resources import Resource
 
 NAMESPACE = "namespace"
@@ -150,6 +151,16 @@ class Writer:
             resource, found["name"], namespace=found.get("namespace", ""), options=options
         )
         self._note(resource, answer)
+
+    async def list_live(self, resource: Resource, namespace: str) -> list[JsonObject]:
+        """From the server, whatever the copies hold; for kinds it may write."""
+        self._must_write(resource)
+        return list((await list_all(self._client, resource, namespace=namespace)).json())
+
+    async def delete_all(self, resource: Resource, namespace: str) -> None:
+        self._must_write(resource)
+        options = DeleteOptions(propagation="Background")
+        await self._client.delete_collection(resource, namespace=namespace, options=options)
 
     async def tell(self, resource: Resource, value: JsonObject, note: Note) -> None:
         """An Event; a failure to write it is only logged."""
