@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any
 
 import msgspec
@@ -121,3 +122,18 @@ async def world(
     finally:
         await server.stop()
         await store.close()
+
+
+def in_world(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
+    """A test that is given a server of its own, without a fixture's event loop."""
+
+    @wraps(test)
+    def run() -> None:
+        async def inside() -> None:
+            async with world() as made:
+                await test(made)
+
+        asyncio.run(inside())
+
+    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would take its argument for a fixture
+    return run

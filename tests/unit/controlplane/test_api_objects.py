@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
 
 import pytest
 
@@ -20,23 +18,11 @@ from tests.unit.controlplane.api_world import (
     World,
     config_map,
     deployment,
+    in_world,
     world,
 )
 
 pytestmark = pytest.mark.pure
-
-
-def in_world(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
-    @wraps(test)
-    def run() -> None:
-        async def inside() -> None:
-            async with world() as made:
-                await test(made)
-
-        asyncio.run(inside())
-
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would take its argument for a fixture
-    return run
 
 
 @in_world
