@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aio.clock import Clock
-from controlplane.api import health
+from controlplane.api import discovery, health
 from controlplane.api.handlers.lists import Lists
 from controlplane.api.handlers.subresources import Subresources
 from controlplane.api.handlers.verbs import Verbs
@@ -47,7 +47,8 @@ class ApiServer:
         self.storage = Storage(store, self.cache, clock, access.admission)
         self._loop: asyncio.Task[None] | None = None
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
-        pages = {**health.pages({"ping": lambda: "", "watch-cache": self._cache_trouble}), **access.pages}
+        checks = {"ping": lambda: "", "watch-cache": self._cache_trouble}
+        pages = {**health.pages(checks), **discovery.pages(kinds), **access.pages}
         self.pipeline = Pipeline(
             Parts(
                 registry=kinds,
