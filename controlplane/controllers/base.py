@@ -19,6 +19,8 @@ from kube.client.resources import Resource
 
 NAMESPACE = "namespace"
 CONTROLLER = "controller"
+OWNER = "owner"
+NODE = "node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,18 @@ def controller_index(value: JsonObject) -> Iterable[str]:
     return (owner["uid"],) if owner is not None else ()
 
 
-INDEXES = {NAMESPACE: namespace_index, CONTROLLER: controller_index}
+def owner_index(value: JsonObject) -> Iterable[str]:
+    return [owner["uid"] for owner in value["metadata"].get("ownerReferences") or []]
+
+
+def node_index(value: JsonObject) -> Iterable[str]:
+    name = (value.get("spec") or {}).get("nodeName")
+    return (name,) if name else ()
+
+
+INDEXES = {
+    NAMESPACE: namespace_index, CONTROLLER: controller_index, OWNER: owner_index, NODE: node_index,
+}  # fmt: skip
 
 
 class View:
@@ -80,6 +93,13 @@ class View:
 
     def controlled_by(self, resource: Resource, uid: str) -> tuple[JsonObject, ...]:
         return self._caches[resource].by_index(CONTROLLER, uid)
+
+    def owned_by(self, resource: Resource, uid: str) -> tuple[JsonObject, ...]:
+        """Everything that names it as an owner, controller or not."""
+        return self._caches[resource].by_index(OWNER, uid)
+
+    def on_node(self, resource: Resource, node: str) -> tuple[JsonObject, ...]:
+        return self._caches[resource].by_index(NODE, node)
 
     def has_reached(self, resource: Resource, version: int) -> bool:
         """Whether the copy shows a write that was answered with this version."""
