@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aio.clock import Clock
-from controlplane.api import discovery, health
+from controlplane.api import discovery, health, openapi
 from controlplane.api.handlers.lists import Lists
 from controlplane.api.handlers.subresources import Subresources
 from controlplane.api.handlers.verbs import Verbs
@@ -48,7 +48,9 @@ class ApiServer:
         self._loop: asyncio.Task[None] | None = None
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
         checks = {"ping": lambda: "", "watch-cache": self._cache_trouble}
-        pages = {**health.pages(checks), **discovery.pages(kinds), **access.pages}
+        pages = {
+            **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds), **access.pages,
+        }  # fmt: skip
         self.pipeline = Pipeline(
             Parts(
                 registry=kinds,

@@ -6,6 +6,7 @@ from controlplane.api.registry import defaults, validation
 from controlplane.api.registry.model import Kind
 from kube.client import resources as r
 from kube.defaults import default_pod
+from kube.validation import policies, services
 
 EVENT_TTL_SECONDS = 3600.0
 _ALL = ("all",)
@@ -23,17 +24,25 @@ KINDS: tuple[Kind, ...] = (
     Kind(r.SECRETS, default=defaults.default_secret, validate=validation.secret,
          validate_update=validation.secret_update),
     Kind(r.SERVICE_ACCOUNTS, ("sa",)),
-    Kind(r.SERVICES, ("svc",), _ALL, ("status",), default=defaults.default_service),
-    Kind(r.ENDPOINTS, ("ep",), default=defaults.default_endpoints),
+    Kind(r.SERVICES, ("svc",), _ALL, ("status",), default=defaults.default_service,
+         validate=services.service, validate_update=services.service_update),
+    Kind(r.ENDPOINTS, ("ep",), default=defaults.default_endpoints, validate=services.endpoints),
     Kind(r.REPLICATION_CONTROLLERS, ("rc",), _ALL, ("status", "scale"),
          default=defaults.default_replication_controller, validate=validation.replication_controller),
     Kind(r.DEPLOYMENTS, ("deploy",), _ALL, ("status", "scale"), default=defaults.default_deployment,
          validate=validation.workload, validate_update=validation.selector_update),
     Kind(r.REPLICA_SETS, ("rs",), _ALL, ("status", "scale"), default=defaults.default_replicas,
          validate=validation.workload, validate_update=validation.selector_update),
-    Kind(r.LEASES),
-    Kind(r.ENDPOINT_SLICES, default=defaults.default_endpoint_slice),
-    Kind(r.ROLES), Kind(r.ROLE_BINDINGS), Kind(r.CLUSTER_ROLES), Kind(r.CLUSTER_ROLE_BINDINGS),
-    Kind(r.PRIORITY_CLASSES, ("pc",), default=defaults.default_priority_class),
-    Kind(r.RUNTIME_CLASSES),
+    Kind(r.LEASES, validate=policies.lease),
+    Kind(r.ENDPOINT_SLICES, default=defaults.default_endpoint_slice, validate=services.endpoint_slice,
+         validate_update=services.endpoint_slice_update),
+    Kind(r.ROLES, validate=policies.role),
+    Kind(r.CLUSTER_ROLES, validate=policies.cluster_role),
+    Kind(r.ROLE_BINDINGS, validate=policies.role_binding, validate_update=policies.binding_update),
+    Kind(r.CLUSTER_ROLE_BINDINGS, validate=policies.cluster_role_binding,
+         validate_update=policies.binding_update),
+    Kind(r.PRIORITY_CLASSES, ("pc",), default=defaults.default_priority_class,
+         validate=policies.priority_class, validate_update=policies.priority_class_update),
+    Kind(r.RUNTIME_CLASSES, validate=policies.runtime_class,
+         validate_update=policies.runtime_class_update),
 )  # fmt: skip

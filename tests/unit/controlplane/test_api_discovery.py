@@ -58,3 +58,47 @@ async def test_known_document_is_not_sent_again(api: World) -> None:
     assert (again.code, again.body) == (304, b"")
     assert (await api.ask("GET", "/apis", accept=ACCEPT, if_none_match='"x"')).code == 200
     assert (await api.ask("POST", "/apis")).code == 405
+
+
+@in_world
+async def test_openapi_documents_are_found_by_their_hash(api: World) -> None:
+    index = await api.do("GET", "/openapi/v3")
+    target = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    answer = await api.ask("GET", target)
+    assert "immutable" in answer.headers["Cache-Control"]
+    path, _, digest = target.partition("?hash=")
+    assert answer.headers["ETag"] == f'"{digest}"'
+    moved = await api.ask("GET", f"{path}?hash=00")
+    assert (moved.code, moved.headers["Location"]) == (301, target)
+    assert (await api.ask("GET", path, if_none_match=f'"{digest}"')).code == 304
+    await api.do("GET", "/openapi/v3/apis/unicorns/v1", code=404)
+
+
+@in_world
+async def test_openapi_says_how_kubectl_validates_and_patches(api: World) -> None:
+    document = await api.do("GET", "/openapi/v3/apis/apps/v1")
+    patch = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+    assert patch["x-kubernetes-group-version-kind"] == {
+        "group": "apps",
+        "version": "v1",
+        "kind": "Deployment",
+    }
+    assert "fieldValidation" in [parameter["name"] for parameter in patch["parameters"]]
+    schemas = document["components"]["schemas"]
+    containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
+    assert containers["x-kubernetes-patch-merge-key"] == "name"
+    assert containers["x-kubernetes-patch-strategy"] == "merge"
+    assert containers["x-kubernetes-list-map-keys"] == ["name"]
+    assert containers["items"] == {"allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}]}
+    strategy = schemas["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["strategy"]
+    assert strategy["x-kubernetes-patch-strategy"] == "retainKeys"
+
+
+@in_world
+async def test_every_reference_of_every_openapi_document_leads_somewhere(api: World) -> None:
+    for entry in (await api.do("GET", "/openapi/v3"))["paths"].values():
+        body = (await api.ask("GET", entry["serverRelativeURL"])).body
+        schemas = msgspec.json.decode(body)["components"]["schemas"]
+        named = {part.split('"')[0] for part in body.decode().split("#/components/schemas/")[1:]}
+        assert named <= set(schemas)
+        assert named
