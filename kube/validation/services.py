@@ -1,5 +1,6 @@
-"""Validate Service, Endpoints and EndpointSlice (pkg/apis/{core,discovery}/validation), on the JSON value with
-its defaults, after the structure check.
+"""Validate Service, Endpoints and EndpointSlice (pkg/apis/{core,discovery}/validation).
+
+On the JSON value with its defaults, after the structure check.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from controlplane.api.registry import defaults, validation
 from controlplane.api.registry.model import Kind
 from kube.client import resources as r
 from kube.defaults import default_pod
+from kube.defaults_rbac import default_binding
 from kube.validation import policies, services
 
 EVENT_TTL_SECONDS = 3600.0
@@ -38,8 +39,9 @@ KINDS: tuple[Kind, ...] = (
          validate_update=services.endpoint_slice_update),
     Kind(r.ROLES, validate=policies.role),
     Kind(r.CLUSTER_ROLES, validate=policies.cluster_role),
-    Kind(r.ROLE_BINDINGS, validate=policies.role_binding, validate_update=policies.binding_update),
-    Kind(r.CLUSTER_ROLE_BINDINGS, validate=policies.cluster_role_binding,
+    Kind(r.ROLE_BINDINGS, default=default_binding, validate=policies.role_binding,
+         validate_update=policies.binding_update),
+    Kind(r.CLUSTER_ROLE_BINDINGS, default=default_binding, validate=policies.cluster_role_binding,
          validate_update=policies.binding_update),
     Kind(r.PRIORITY_CLASSES, ("pc",), default=defaults.default_priority_class,
          validate=policies.priority_class, validate_update=policies.priority_class_update),
