@@ -43,7 +43,7 @@ class ApiServer:
     ) -> None:  # fmt: skip
         kinds = registry or standard()
         self._store = store
-        self.cache = WatchCache(store, kinds, changes_kept=changes_kept)
+        self.cache = WatchCache(store, kinds, clock, changes_kept=changes_kept)
         self.storage = Storage(store, self.cache, clock, access.admission)
         self._loop: asyncio.Task[None] | None = None
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))

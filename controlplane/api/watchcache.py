@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from itertools import islice
 
 from aio import log
+from aio.clock import Clock
 from controlplane.api import codec
 from controlplane.api.registry.model import Kind, Registry
-from controlplane.store.errors import Closed, Compacted
+from controlplane.store.errors import Closed, Compacted, Unavailable
 from controlplane.store.model import Event, EventKind, Progress, Record, Store
 from kube.client.model import EventType, JsonObject
 from kube.client.resources import Resource
@@ -28,6 +29,7 @@ _log = log.get(__name__)
 PREFIX = "/"
 CHANGES_KEPT = 10_000
 """Of one kind; upstream's ring has 100 to 102,400."""
+RETRY_SECONDS = 1.0
 WAIT_SECONDS = 3.0
 """For a revision that is not there yet (watch_cache.go blockTimeout)."""
 
@@ -166,8 +168,11 @@ class KindCache:
 class WatchCache:
     """All kinds. Also the `View` of admission."""
 
-    def __init__(self, store: Store, registry: Registry, *, changes_kept: int = CHANGES_KEPT) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, clock: Clock, *, changes_kept: int = CHANGES_KEPT
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._registry = registry
         self._kinds = {kind.resource: KindCache(kind, changes_kept) for kind in registry}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -185,12 +190,16 @@ class WatchCache:
 
     async def run(self) -> None:
         """Follow the store until it is closed."""
-        try:
-            while True:
+        while True:
+            try:
                 await self._follow(await self._load())
                 _log.warning("The watch cache fell behind the store, reading everything anew")
-        except Closed:
-            _log.v(2).info("The store is closed")
+            except Unavailable as error:
+                _log.warning("The watch cache cannot read the store, trying again", err=error)
+                await self._clock.sleep(RETRY_SECONDS)
+            except Closed:
+                _log.v(2).info("The store is closed")
+                return
 
     async def reach_latest(self) -> int:
         """Wait until every write that has returned is seen; the cache's revision then."""

@@ -34,13 +34,13 @@ class Watches:
         self._clock = clock
 
     async def open(self, kind: Kind, namespace: str, options: Reading) -> AsyncIterator[bytes]:
-        """Lines of events. Expired when the revision is forgotten already, before anything is sent."""
+        """Lines of events. Before anything is sent: Expired when the revision is forgotten already, Timeout
+        when it does not come."""
         chosen = selection.select(kind.resource, namespace, options.label_selector, options.field_selector)
         starts_whole = options.initial_events or (
             options.initial_events is None and options.version in ("", "0")
         )
-        version = options.version
-        await reach(self._cache, "" if version == "" else version if options.initial_events else "0")
+        await reach(self._cache, options.version)
         cache = self._cache.of(kind.resource)
         if starts_whole:
             position, first = cache.position, _initial(cache, chosen, options, self._cache.revision)

@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from aio.clock import SystemClock
+from controlplane.api import watchcache
+from controlplane.api.codec import to_stored
 from controlplane.api.http import HttpServer
+from controlplane.api.registry import standard
 from controlplane.api.requestinfo import parse
 from kube import status
 from kube.client import Call, DeleteOptions, ListOptions, PatchKind, WatchOptions
@@ -197,6 +200,45 @@ def test_watch_from_a_forgotten_revision_is_expired() -> None:
             ended = await slow.next()
             assert (ended["type"], ended["object"]["code"]) == ("ERROR", 410)
             assert await slow.ended()
+
+    asyncio.run(inside())
+
+
+@pytest.mark.pure
+def test_cache_that_lost_its_place_reads_everything_anew_and_ends_its_watches() -> None:
+    async def inside() -> None:
+        async with world() as api:
+            await _fill(api, 1)
+            watcher = await api.watch(f"{MAPS}?watch=1")
+            assert await watcher.seen() == ("ADDED", "m00")
+            cache = api.server.cache
+            await api.server.stop()
+            await _behind_its_back(api)
+            await api.server.start()
+            names = [item["metadata"]["name"] for item in (await api.do("GET", MAPS))["items"]]
+            assert names == ["m00", "new"]
+            assert (await watcher.next())["type"] == "ERROR"
+            assert cache.revision == await api.store.revision()
+
+    asyncio.run(inside())
+
+
+async def _behind_its_back(api: World) -> None:
+    kind = standard().of(r.CONFIG_MAPS)
+    value = config_map("new")
+    value["metadata"]["namespace"] = "default"
+    await api.store.create(kind.key("default", "new"), to_stored(kind, value))
+    await api.store.compact(await api.store.revision())
+
+
+@pytest.mark.pure
+def test_watch_from_the_future_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchcache, "WAIT_SECONDS", 0.05)
+
+    async def inside() -> None:
+        async with world() as api:
+            refused = await api.do("GET", f"{MAPS}?watch=1&resourceVersion=999999", code=504)
+            assert refused["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
     asyncio.run(inside())
 
