@@ -94,11 +94,10 @@ class Pipeline:
             return await handler(request, info, user)
         if kind is None or not info.verb:
             raise status.no_such_resource()
-        negotiation.check_accept(request.headers.get("accept", ""))
+        form = negotiation.form_of(request.headers.get("accept", ""))
         _check_scope(kind, info)
-        if info.subresource:
-            return await self._subresource(kind, request, info, user)
-        return await self._verb(kind, request, info, user)
+        act = self._subresource if info.subresource else self._verb
+        return negotiation.in_form(await act(kind, request, info, user), form)
 
     async def _page(self, request: Request) -> Response:
         pages = self._parts.pages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -17,7 +18,17 @@ from kube.client import Call, DeleteOptions, ListOptions, PatchKind, WatchOption
 from kube.client import resources as r
 from kube.client.http import HttpClient
 from kube.client.settings import Settings
-from tests.unit.controlplane.api_world import MAPS, POD, PODS, Json, World, config_map, in_world, world
+from tests.unit.controlplane.api_world import (
+    MAPS,
+    POD,
+    PODS,
+    Json,
+    Watcher,
+    World,
+    config_map,
+    in_world,
+    world,
+)
 
 
 async def _fill(api: World, count: int) -> list[Json]:
@@ -241,6 +252,31 @@ def test_watch_from_the_future_is_told_to_come_back(monkeypatch: pytest.MonkeyPa
             assert refused["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
 
     asyncio.run(inside())
+
+
+@pytest.mark.pure
+@in_world
+async def test_metadata_alone_is_given_to_those_who_ask_for_it(api: World) -> None:
+    await _fill(api, 1)
+    accept = (
+        "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+    )
+    one = await api.do("GET", f"{MAPS}/m00", accept=accept)
+    assert (one["kind"], one["apiVersion"], set(one)) == (
+        "PartialObjectMetadata", "meta.k8s.io/v1", {"kind", "apiVersion", "metadata"},
+    )  # fmt: skip
+    listed = await api.do("GET", MAPS, accept=accept)
+    assert (listed["kind"], listed["items"]) == ("PartialObjectMetadataList", [one])
+    answer = await api.ask("GET", f"{MAPS}?watch=1", accept=accept)
+    assert isinstance(answer.stream, AsyncGenerator)
+    watcher = Watcher(answer.stream)
+    assert await watcher.next() == {"type": "ADDED", "object": one}
+    await watcher.close()
+    assert not api.server.cache.of(r.CONFIG_MAPS).watchers
+    assert (await api.do("GET", f"{MAPS}/x", code=404, accept=accept))["kind"] == "Status"
+    table = accept.replace("PartialObjectMetadata", "Table")
+    assert (await api.do("GET", f"{MAPS}/m00", accept=table))["kind"] == "ConfigMap"
 
 
 @pytest.mark.pure
