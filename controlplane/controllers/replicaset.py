@@ -125,7 +125,8 @@ def _conditions(owner: JsonObject, failure: str, now: datetime) -> list[JsonObje
     if not failure:
         return others
     found = p.condition_of(owner, "ReplicaFailure")
-    if found is not None and found.get("message") == failure:
+    if found is not None:
+        # As upstream, whatever the message: it names the pod, which is another one at each attempt.
         return old
     stamp = meta.format_time(now)
     failed = {"type": "ReplicaFailure", "status": "True", "reason": FAILED_CREATE, "message": failure}

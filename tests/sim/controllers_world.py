@@ -17,9 +17,9 @@ from kube.fake import FakeApi
 
 
 class World:
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, *, check_namespaces: bool = False) -> None:
         self.clock = clock
-        self.api = FakeApi(clock)
+        self.api = FakeApi(clock, check_namespaces=check_namespaces)
 
     def names(self, resource: r.Resource = r.PODS) -> list[str]:
         return [item["metadata"]["name"] for item in self.api.objects(resource)]
@@ -37,10 +37,13 @@ class World:
 
 
 def scenario(
-    make: Callable[[VirtualClock], list[Controller]], body: Callable[[World], Awaitable[None]]
+    make: Callable[[VirtualClock], list[Controller]],
+    body: Callable[[World], Awaitable[None]],
+    *,
+    check_namespaces: bool = False,
 ) -> None:
     async def main(clock: VirtualClock) -> None:
-        world = World(clock)
+        world = World(clock, check_namespaces=check_namespaces)
         runner = Runner(world.api.client("controllers"), make(clock), clock=clock)
         task = asyncio.create_task(runner.run())
         try:
