@@ -65,7 +65,8 @@ def test_agent_killed_at_a_point_of_a_pods_life_does_everything_once(
     agent.wait_killed()
     agent.start()
     world.wait_until([])
-    assert 1 <= tally(marks / "a.pre") <= (2 if "RunPreStop" in end else 1)
+    # A hook that is cut off runs again, and so does one whose end was not on the disk yet at the kill.
+    assert 1 <= tally(marks / "a.pre") <= 2
     for name in ("init", "side", "a", "b"):
         assert tally(marks / name) == 1, f"{name} was started again"
 

@@ -70,16 +70,15 @@ async def address_of(node: Runtime, sandbox: str) -> str:
 @pytest.mark.asyncio
 async def test_pod_runs_and_answers_on_its_own_network(runtime: PrivateContainerd, tmp_path: Path) -> None:
     node = await connect(runtime.endpoint)
+    before = (runtime.leases(), runtime.netns(), runtime.container_processes())
     try:
         sandbox, _ = await run_pod(node, "web", tmp_path)
         address = await address_of(node, sandbox)
         assert runtime.leases()[address] == sandbox
-        assert len(runtime.netns()) == 1
+        assert len(runtime.netns() - before[1]) == 1
         assert await answers(address)
         await remove_pod(node, sandbox)
-        assert runtime.leases() == {}
-        assert runtime.netns() == set()
-        assert runtime.container_processes() == set()
+        assert (runtime.leases(), runtime.netns(), runtime.container_processes()) == before
     finally:
         await node.close()
 

@@ -17,7 +17,7 @@ compared with the same wishes. Promise: `problems` is empty exactly when
   nothing in flight.
 
 What may differ, and why, is said by the test that allows it (`Times` for hooks, `strays` for a runtime killed
-in the middle of making a sandbox). One thing is allowed everywhere: containerd 2.1 may leave a shim behind,
+in the middle of making a sandbox). One thing is allowed everywhere: containerd may leave a shim behind,
 with nothing below it but a `runc init` that never became its container, when whoever called RunPodSandbox,
 StartContainer or StopPodSandbox dies under the call; no CRI call names it any more.
 """
@@ -253,11 +253,10 @@ class World:
         yield from _compare_names("lease", leases, {f"{b.ip} of {b.listed.id}" for b in ready}, strays)
 
     def _shims(self) -> list[str]:
-        """The sandbox id that each shim was started for, less those that containerd 2 forgets."""
+        """The sandbox id that each shim was started for, less those that containerd forgets."""
         running = host.processes()
         shims = [running[pid] for pid in self.runtime.shims() & running.keys()]
-        if self.runtime.binaries.major >= 2:
-            shims = [one for one in shims if not _is_forgotten(one, running)]
+        shims = [one for one in shims if not _is_forgotten(one, running)]
         return [one.argv[one.argv.index("-id") + 1] for one in shims if "-id" in one.argv]
 
     def _disk_differs(self, wanted: Sequence[WantedPod]) -> Iterable[str]:

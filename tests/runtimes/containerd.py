@@ -117,6 +117,7 @@ class PrivateContainerd:
         self._daemon: subprocess.Popen[bytes] | None = None
         self._ids: set[str] = set()
         self._leavings: set[Path] = set()
+        self._sockets_before = frozenset(SHIM_SOCKETS.glob("*"))
 
     # What callers need to know of it
 
@@ -216,6 +217,7 @@ class PrivateContainerd:
         for path in CNI_RESULTS.glob("*"):
             if path.name.startswith(f"{self.layout.network}-") or f'"{self.root}/' in _text_of(path):
                 path.unlink(missing_ok=True)
+        self._remove_forgotten()
         if not any(Path(p.argv[0]).name == "containerd" for p in host.processes().values() if p.argv):
             # Shared by all runtimes of a host; nobody may be just about to make a container in it.
             host.remove_empty_cgroups(CGROUP_PARENT)
@@ -362,6 +364,16 @@ class PrivateContainerd:
                 socket = Path(address.removeprefix("unix://"))
                 if address and socket.parent == SHIM_SOCKETS:
                     self._leavings.add(socket)
+
+    def _remove_forgotten(self) -> None:
+        """What shims leave whose bundle containerd has removed: runc's state, sockets nobody listens on."""
+        for state in RUNC_STATE.glob("*/*"):
+            if f"{self.root}/" in _text_of(state / "state.json"):
+                shutil.rmtree(state, ignore_errors=True)
+        bound = Path("/proc/net/unix").read_text()
+        for socket in set(SHIM_SOCKETS.glob("*")) - self._sockets_before:
+            if str(socket) not in bound:
+                socket.unlink(missing_ok=True)
 
     def _log_tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()
