@@ -135,5 +135,5 @@ def in_world(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
 
         asyncio.run(inside())
 
-    del run.__wrapped__  # type: ignore[attr-defined]  # pytest would take its argument for a fixture
+    del run.__wrapped__  # pytest would take its argument for a fixture
     return run
