@@ -29,6 +29,7 @@ from kubelet import happened as h
 from kubelet.files import LogFiles
 from kubelet.images.model import ImageRequest, ImageResult, ImageSource
 from kubelet.model import ObservedContainer, PodState
+from kubelet.node.strays import kill_processes_of, stuck_task
 from kubelet.observe import Observer, just_created
 from kubelet.podspec.container_config import container_config
 from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
@@ -43,6 +44,9 @@ log = aio_log.get(__name__)
 # How long a name may stay reserved by a call that was given up, before it is taken for lost.
 RESERVED_PATIENCE_SECONDS = 3.0
 RESERVED_RETRY_SECONDS = 0.05
+# A task that was killed is deletable once its shim has told the runtime.
+STUCK_PATIENCE_SECONDS = 3.0
+STUCK_RETRY_SECONDS = 0.1
 # A call that takes longer hangs, most likely on a volume that never answers: others need not wait for it.
 PLACE_PATIENCE_SECONDS = 2.0
 # What is the pod's own fault seldom mends itself (upstream's backOffPeriod).
@@ -162,7 +166,9 @@ class ActionExecutor:
 
     async def remove_sandbox(self, state: PodState, action: a.RemoveSandbox) -> h.Result:
         async with self._stopping.at(_STOP), _gone_is_fine():
-            await self.runtime.remove_pod_sandbox(action.sandbox_id)
+            await self._despite_stuck_tasks(
+                lambda: self.runtime.remove_pod_sandbox(action.sandbox_id), state.uid
+            )
         seen = state.observed.containers if state.observed is not None else ()
         await self._forget_logs(state, [one for one in seen if one.sandbox_id == action.sandbox_id])
         return h.Result()
@@ -256,7 +262,9 @@ class ActionExecutor:
 
     async def remove_container(self, state: PodState, action: a.RemoveContainer) -> h.Result:
         async with _gone_is_fine():
-            await self.runtime.remove_container(action.container_id)
+            await self._despite_stuck_tasks(
+                lambda: self.runtime.remove_container(action.container_id), state.uid
+            )
         seen = state.observed.by_id(action.container_id) if state.observed is not None else None
         await self._forget_logs(state, [seen] if seen is not None else [])
         return h.Result()
@@ -288,6 +296,20 @@ class ActionExecutor:
         if seen is None:
             raise Retry(f'container "{container_id}" vanished')
         return seen
+
+    async def _despite_stuck_tasks(self, remove: Callable[[], Awaitable[None]], uid: str) -> None:
+        """Call `remove`; end the processes of tasks that the runtime cannot delete, and try again."""
+        give_up_at = self.clock.monotonic() + STUCK_PATIENCE_SECONDS
+        while True:
+            try:
+                return await remove()
+            except CriError as error:
+                task = stuck_task(error.message)
+                if not task or self.clock.monotonic() >= give_up_at:
+                    raise
+                pids = await self.executors.run("walk", kill_processes_of, task, key=uid)
+                log.warning("Ended what the runtime cannot delete", podUID=uid, task=task, pids=pids)
+                await self.clock.sleep(STUCK_RETRY_SECONDS)
 
     async def _despite_reservation(
         self, make: Callable[[], Awaitable[str]], drop: Callable[[str], Awaitable[None]]
