@@ -118,6 +118,7 @@ class PrivateContainerd:
         self._ids: set[str] = set()
         self._leavings: set[Path] = set()
         self._sockets_before = frozenset(SHIM_SOCKETS.glob("*"))
+        self._cgroups_before = frozenset(_container_cgroups())
 
     # What callers need to know of it
 
@@ -366,7 +367,8 @@ class PrivateContainerd:
                     self._leavings.add(socket)
 
     def _remove_forgotten(self) -> None:
-        """What shims leave whose bundle containerd has removed: runc's state, sockets nobody listens on."""
+        """What shims leave whose bundle containerd has removed: cgroups, runc's state, dead sockets."""
+        host.remove_cgroups(name for name in _container_cgroups() if name not in self._cgroups_before)
         for state in RUNC_STATE.glob("*/*"):
             if f"{self.root}/" in _text_of(state / "state.json"):
                 shutil.rmtree(state, ignore_errors=True)
@@ -378,6 +380,15 @@ class PrivateContainerd:
     def _log_tail(self) -> str:
         lines = self.log_path.read_text(errors="replace").splitlines()
         return "\n".join(lines[-20:])
+
+
+def _container_cgroups() -> set[str]:
+    """Names of the empty cgroups that runc made for containers without a parent."""
+    return {
+        path.name
+        for path in host.cgroups()
+        if path.parent.name == CGROUP_PARENT and not _text_of(path / "cgroup.procs")
+    }
 
 
 def _text_of(path: Path) -> str:
