@@ -65,12 +65,14 @@ class _Run:
         pointer, kind = operation[member], operation["op"]
         parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
         at: Any = self.document
-        for part in parts[:-1]:
-            at = _find(at, part)
+        for part in (*parts[:-1], None):
+            # The document itself may be no object any more: an operation before may have replaced it.
             if not isinstance(at, dict | list):
                 raise PatchError(
                     f"{kind} operation does not apply: {_lacks(kind, member, pointer)}: missing value"
                 )
+            if part is not None:
+                at = _find(at, part)
         return at, parts[-1]
 
     def add(self, operation: Json) -> None:

@@ -201,6 +201,16 @@ def test_any_patch_applies_to_a_copy_or_is_refused(change: Any) -> None:
     assert original == CONFIG
 
 
+@pytest.mark.parametrize("kind", ["add", "remove", "replace", "move", "copy", "test"])
+def test_nothing_is_found_in_a_document_that_was_replaced_by_none(kind: str) -> None:
+    change = [
+        {"op": "replace", "path": "", "value": None},
+        {"op": kind, "path": "/data", "from": "/data", "value": 1},
+    ]
+    with pytest.raises(PatchError):
+        patch.apply(JSON_PATCH, CONFIG, change)
+
+
 # RFC 7386, appendix A: the cases whose document and patch are objects.
 @pytest.mark.parametrize(
     ("original", "change", "after"),
