@@ -7,4 +7,13 @@ and the files directly here (project: layers, packaging, the machinery itself).
 
 from __future__ import annotations
 
+import os
+
+import hypothesis
+
+# In a continuous build the same examples are tried every time: a new one is for the next person to find.
+hypothesis.settings.register_profile("steady", derandomize=True, database=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("steady")
+
 pytest_plugins = ["tests.counting", "tests.leakchecks", "tests.runtimes.fixtures"]
