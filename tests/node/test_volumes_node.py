@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 import threading
@@ -168,8 +169,10 @@ def test_a_link_swapped_in_under_a_sub_path_never_leads_out(root: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def swap() -> None:
+        """With pauses of every length about a preparation's own: some see it change, some do not."""
         real, evil = os.fsencode(volume / "real"), os.fsencode(volume / "evil")
-        while not done.is_set():
+        pauses = itertools.cycle((0.0, 0.0, 0.0002, 0.0, 0.001, 0.02))
+        while not done.wait(next(pauses)):
             assert libc.renameat2(AT_FDCWD, real, AT_FDCWD, evil, RENAME_EXCHANGE) == 0
 
     thread = threading.Thread(target=swap)
