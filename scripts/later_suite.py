@@ -33,6 +33,8 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "containerd": ("2.1.", "2."),
     # Unpacked rather than installed: the installed package would start a service on every host.
     "docker-registry": ("2.", ""),
+    # The newest kubectl that we promise to serve.
+    "kubectl": ("1.36.", ""),
 }
 
 

@@ -2,7 +2,8 @@
 
 Suites are folders: unit (marker pure: decisions, no I/O beyond a temporary directory), sim (loops under
 virtual time), conformance (one suite for a fake and the real thing), node (the agent against a real runtime),
-and the files directly here (project: layers, packaging, the machinery itself).
+cluster (whole processes of a control plane, real kubectl), and the files directly here (project: layers,
+packaging, the machinery itself).
 """
 
 from __future__ import annotations

@@ -23,8 +23,16 @@ from tests.runtimes.containerd import KINDS
 
 TESTS = Path(__file__).parent
 COUNTS = TESTS / "counts.toml"
-FOLDERS = {"unit": "pure", "sim": "sim", "conformance": "conformance", "node": "node", "": "project"}
-MARKERS = ("pure", "sim", "conformance", "node")
+FOLDERS = {
+    "unit": "pure",
+    "sim": "sim",
+    "conformance": "conformance",
+    "node": "node",
+    "cluster": "cluster",
+    "": "project",
+}
+MARKERS = ("pure", "sim", "conformance", "node", "cluster")
+ORDER = ("pure", "sim", "project", "conformance", "node", "cluster")
 RUNTIMES = ("fake", *KINDS)
 OUTCOMES = ("passed", "skipped", "failed")
 SUITE = pytest.StashKey[str]()
@@ -119,9 +127,7 @@ class Counting:
     @pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
     def order_by_suite(self, items: list[pytest.Item]) -> None:
         """The quick suites first; the order within a suite, by runtime, is pytest's."""
-        rank = {
-            suite: number for number, suite in enumerate(("pure", "sim", "project", "conformance", "node"))
-        }
+        rank = {suite: number for number, suite in enumerate(ORDER)}
         items.sort(key=lambda item: rank.get(self._suites.get(item.nodeid, "").partition("[")[0], 0))
 
     def pytest_runtest_logreport(self, report: TestReport) -> None:

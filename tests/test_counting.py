@@ -17,6 +17,7 @@ from tests.counting import TESTS, shortfalls, suite_of, table
         ("sim/test_a.py", ["sim", "parametrize"], ["fake"], "sim[fake]"),
         ("conformance/test_a.py", [], [3, "containerd-1.6"], "conformance[containerd-1.6]"),
         ("node/test_a.py", [], ["containerd-2.1"], "node[containerd-2.1]"),
+        ("cluster/test_a.py", [], [], "cluster"),
         ("test_a.py", [], [], "project"),
         ("unit/kube/test_a.py", ["sim"], [], "sim"),
     ],

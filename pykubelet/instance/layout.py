@@ -18,6 +18,8 @@ SHORT_RUN_DIR = Path("/run/pykubelet")
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = "containerd.sock.ttrpc"
 DEFAULT_HEALTHZ_PORT = 10248  # KubeletConfiguration healthzPort
+DEFAULT_KUBELET_PORT = 10250  # KubeletConfiguration port
+DEFAULT_API_PORT = 6443  # where kubeadm's API server listens
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,45 @@ class Layout:
     def leases(self) -> Path:
         return self.containerd / "leases"
 
+    # The control plane
+
+    @property
+    def nft_table(self) -> str:
+        """Of the family ip: the way from pods to the API server and to the outside."""
+        return f"pk-{self.tag}"
+
+    @property
+    def controlplane(self) -> Path:
+        """Its --data-dir: the store and the certificates."""
+        return self.root / "controlplane"
+
+    @property
+    def pki(self) -> Path:
+        return self.controlplane / "pki"
+
+    @property
+    def store(self) -> Path:
+        return self.controlplane / "state.db"
+
+    @property
+    def api_address(self) -> Path:
+        """Written by the control plane once it listens: HOST:PORT."""
+        return self.run / "kube-controlplane.address"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.root / "admin.kubeconfig"
+
     # The agent
+
+    @property
+    def kubelet_kubeconfig(self) -> Path:
+        return self.root / "kubelet.kubeconfig"
+
+    @property
+    def kubelet_pki(self) -> Path:
+        """The agent's --cert-dir: what it shows to whoever calls it."""
+        return self.kubelet / "pki"
 
     @property
     def kubelet(self) -> Path:

@@ -22,7 +22,7 @@ from tests.runtimes.containerd import KINDS, PrivateContainerd, RuntimeMissing
 from tests.runtimes.leftovers import MARK_VARIABLE, Scope, leftovers, picture
 from tests.runtimes.registry import PrivateRegistry
 
-NEEDS_HOST = ("conformance", "node")
+NEEDS_HOST = ("conformance", "node", "cluster")
 """Suites that touch the host; a session without them takes no picture of it."""
 
 
@@ -74,7 +74,7 @@ def workshop(request: pytest.FixtureRequest) -> Iterator[Workshop | None]:
 def _require(workshop: Workshop | None) -> Workshop:
     if os.geteuid() != 0:
         pytest.skip("a real runtime needs root")
-    assert workshop is not None, "only tests of the conformance and node suites may use a runtime"
+    assert workshop is not None, "only tests of the conformance, node and cluster suites may use a runtime"
     return workshop
 
 

@@ -1,0 +1,47 @@
+"""Fixtures of the cluster suite: one whole cluster for the session, kubectl in two versions, a namespace."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from pykubelet.instance.layout import Layout
+from tests.cluster.clusters import NEWEST, Cluster, Kubectl, KubectlMissing, find_kubectl
+from tests.runtimes.fixtures import Workshop
+
+KUBECTLS = ("PATH", NEWEST)
+
+
+@pytest.fixture(scope="session")
+def cluster(workshop: Workshop | None) -> Iterator[Cluster]:
+    """A cluster of one node for the whole session; a test removes what it created (see `namespace`)."""
+    if os.geteuid() != 0 or workshop is None:
+        pytest.skip("a real runtime needs root")
+    made = Cluster(Layout.of(str(workshop.base / "cluster")), dict(os.environ))
+    workshop.bridges.add(made.layout.bridge)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down("--purge", "--timeout", "5")
+
+
+@pytest.fixture(scope="session", params=KUBECTLS)
+def kubectl(request: pytest.FixtureRequest, cluster: Cluster) -> Kubectl:
+    """Every test that takes it runs with the kubectl of PATH and with 1.36."""
+    try:
+        return cluster.kubectl(find_kubectl(request.param))
+    except KubectlMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, kubectl: Kubectl) -> Iterator[str]:
+    """A namespace that is gone, with all in it, when the test is over."""
+    name = f"test-{secrets.token_hex(3)}"
+    kubectl("create", "namespace", name)
+    yield name
+    kubectl("delete", "namespace", name, "--timeout=60s")
