@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aio.clock import Clock
+from controlplane.allocation.services import Services
 from controlplane.api import discovery, health, openapi
+from controlplane.api.handlers import identity
+from controlplane.api.handlers.identity import Identity
 from controlplane.api.handlers.lists import Lists
 from controlplane.api.handlers.subresources import Subresources
 from controlplane.api.handlers.verbs import Verbs
 from controlplane.api.handlers.watches import Watches
-from controlplane.api.model import AdmissionPlugin, Authenticator, Authorizer, Handler
-from controlplane.api.pipeline import Page, Parts, Pipeline
+from controlplane.api.model import AdmissionPlugin, Authenticator, Authorizer, Handler, Request, UserInfo
+from controlplane.api.pages import Page
+from controlplane.api.pipeline import Parts, Pipeline
 from controlplane.api.registry import Registry, standard
 from controlplane.api.storage import Storage
 from controlplane.api.watchcache import CHANGES_KEPT, WatchCache
@@ -27,13 +31,28 @@ from controlplane.store.model import Store
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may do what, and what else has a say. `handlers` answer subresources by (plural, subresource)."""
+    """Who may do what, and what else has a say. `handlers` answer subresources by (plural, subresource).
+    With an `identity` reviews and tokens are served; `services` gives Services their addresses and ports."""
 
     authenticator: Authenticator
     authorizer: Authorizer
     admission: Sequence[AdmissionPlugin] = ()
+    identity: Identity | None = None
+    services: Services | None = None
     handlers: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
     pages: Mapping[str, Page] = field(default_factory=dict)
+    checks: Mapping[str, health.Check] = field(default_factory=dict)
+    """More of what /livez and /readyz look at."""
+
+
+class Known:
+    """The authenticator of who is known without being asked: a part of this very process."""
+
+    def __init__(self, user: UserInfo) -> None:
+        self._user = user
+
+    async def authenticate(self, request: Request) -> UserInfo | None:
+        return self._user
 
 
 class ApiServer:
@@ -45,9 +64,10 @@ class ApiServer:
         self._store = store
         self.cache = WatchCache(store, kinds, clock, changes_kept=changes_kept)
         self.storage = Storage(store, self.cache, clock, access.admission)
+        self._services = access.services
         self._loop: asyncio.Task[None] | None = None
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
-        checks = {"ping": lambda: "", "watch-cache": self._cache_trouble}
+        checks = {"ping": lambda: "", "watch-cache": self._cache_trouble, **access.checks}
         pages = {
             **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds), **access.pages,
         }  # fmt: skip
@@ -58,10 +78,14 @@ class ApiServer:
                 authorizer=access.authorizer,
                 verbs=verbs,
                 subresources=Subresources(self.storage, clock),
-                handlers=access.handlers,
+                handlers=self._handlers(access, clock),
                 pages=pages,
             )
         )
+
+    def _handlers(self, access: Access, clock: Clock) -> dict[tuple[str, str], Handler]:
+        own = identity.handlers(access.identity, self.storage, clock) if access.identity else {}
+        return {**own, **access.handlers}
 
     async def start(self) -> None:
         self._loop = asyncio.create_task(self.cache.run(), name="watch cache")

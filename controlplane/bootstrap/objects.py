@@ -55,8 +55,8 @@ def service_address(network: str) -> str:
     return str(ipaddress.ip_network(network)[1])
 
 
-def kubernetes_service(network: str) -> Json:
-    """Port 443 in front of the servers; what listens there is in the endpoints."""
+def kubernetes_service(network: str, port: int = 6443) -> Json:
+    """Port 443 in front of the servers, which listen on `port`; where they are is in the endpoints."""
     address = service_address(network)
     family = "IPv6" if ipaddress.ip_address(address).version == 6 else "IPv4"
     return {
@@ -75,7 +75,7 @@ def kubernetes_service(network: str) -> Json:
             "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster",
             "sessionAffinity": "None",
-            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
         },
         "status": {"loadBalancer": {}},
     }
@@ -130,4 +130,14 @@ def root_ca(namespace: str, ca: str) -> Json:
             "annotations": {"kubernetes.io/description": note},
         },
         "data": {"ca.crt": ca},
+    }
+
+
+def client_ca(ca: str) -> Json:
+    """By which other servers of the cluster know its client certificates (the authentication ConfigMap)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": ca},
     }
