@@ -14,10 +14,8 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,6 +24,7 @@ from yarl import URL
 from aio import log as logs
 from aio.clock import Clock
 from kube.client.settings import BadSettings, Limits, Material, Settings
+from kube.client.tls import tls_context
 
 log = logs.get(__name__)
 
@@ -43,7 +42,7 @@ class Pool:
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
         self.headers = _headers(settings)
-        self._tls = _tls_context(settings)
+        self._tls = tls_context(settings)
         self._server_name = settings.tls_server_name or None
         self._proxy = settings.proxy_url or None
         self._connect_seconds = limits.connect_seconds
@@ -179,46 +178,6 @@ def _headers(settings: Settings) -> dict[str, str]:
     if settings.impersonate_user:
         headers["Impersonate-User"] = settings.impersonate_user
     return headers
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """None for plain HTTP. BadSettings when a certificate or key cannot be used."""
-    if not settings.server.startswith("https:"):
-        return None
-    try:
-        context = ssl.create_default_context(cadata=_pem_text(settings.ca))
-    except (ssl.SSLError, ValueError) as error:
-        raise BadSettings(f"cannot use the certificate authority: because {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.is_insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if settings.certificate:
-        _load_identity(context, settings.certificate, settings.key)
-    return context
-
-
-def _pem_text(ca: Material) -> str | None:
-    if not ca:
-        return None
-    text = ca.read().decode("ascii", errors="replace")
-    if "BEGIN CERTIFICATE" not in text:
-        raise BadSettings(f'cannot use the certificate authority: because "{ca.file}" has no certificate')
-    return text
-
-
-def _load_identity(context: ssl.SSLContext, certificate: Material, key: Material) -> None:
-    """OpenSSL reads only from files, so what is in memory goes through one that has no name on any disk."""
-    joined = certificate.read() + b"\n" + (key.read() if key else b"")
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, joined)
-        context.load_cert_chain(str(Path("/proc/self/fd") / str(descriptor)))
-    except ssl.SSLError as error:
-        names = " and ".join(part.file for part in (certificate, key) if part.file) or "the given data"
-        raise BadSettings(f"cannot use client certificate and key of {names}: because {error}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _keepalive_socket(address: Any) -> socket.socket:
