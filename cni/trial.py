@@ -1,0 +1,69 @@
+"""One attachment tried out in a scratch network namespace: ADD, CHECK, DEL, and nothing left of it.
+
+What `pykubelet doctor` runs, so that a host's network fault shows before a pod needs it. The namespace is
+made by a child that only this module waits for; its name bears the process that tries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+from cni import invocation
+from cni.invocation import Attachment, PluginError
+from cni.network import Network
+from cni.plugins import Answer
+
+NETNS_DIRECTORY = "/run/netns"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How it went. `failed` is the step that did, "" for none."""
+
+    addresses: tuple[str, ...] = ()
+    failed: str = ""
+    because: str = ""
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.failed
+
+
+async def try_network(network: Network, name: str) -> Trial:
+    """`name` (of the namespace, and of the container towards the plugins) must be nobody else's."""
+    made = await _ip("netns", "add", name)
+    if made.code:
+        return Trial(failed="namespace", because=made.errors)
+    attachment = Attachment(name, netns=f"{NETNS_DIRECTORY}/{name}")
+    step = "ADD"
+    given: tuple[str, ...] = ()
+    try:
+        given = invocation.addresses(await network.add(attachment))
+        step = "CHECK"
+        await network.check(attachment)
+        step = "DEL"
+        await network.delete(attachment)
+        return Trial(given)
+    except (PluginError, OSError) as error:
+        if step == "CHECK":
+            await network.delete(attachment)
+        return Trial(given, step, str(error))
+    finally:
+        await _ip("netns", "delete", name)
+
+
+async def _ip(*words: str) -> Answer:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "ip",
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
+        )
+    except FileNotFoundError:
+        return Answer(127, b"", 'the program "ip" is not installed')
+    output, errors = await process.communicate()
+    return Answer(process.returncode or 0, output, errors.decode("utf-8", "replace").strip())
