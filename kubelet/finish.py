@@ -56,8 +56,10 @@ def finish_failed(draft: Draft, event: h.ActionFailed) -> None:
     if _is_outdated(draft, event.action):
         _land(draft, event.action)
         return
+    flight = draft.state.in_flight.get(event.action.key)
+    is_overtaken = flight is not None and flight.overtaken
     _land(draft, event.action)
-    _hold(draft, event.action, event.failure.retry_after)
+    _hold(draft, event.action, event.failure, is_overtaken=is_overtaken)
     if isinstance(event.action, _MAY_LEAVE_SOMETHING):
         draft.set(uncertain=draft.state.uncertain | {event.action.key})
     if not isinstance(event.action, _BESIDE_THE_RUNTIME):
@@ -105,14 +107,15 @@ def _land(draft: Draft, action: a.Action) -> None:
     draft.set(in_flight=in_flight)
 
 
-def _hold(draft: Draft, action: a.Action, retry_after: float | None) -> None:
-    """Do not try the same again at once."""
+def _hold(draft: Draft, action: a.Action, failure: h.Failure, *, is_overtaken: bool) -> None:
+    """Do not try the same again at once, unless what it failed for has changed meanwhile."""
     old = draft.state.retry.get(action.key)
     failures = old.failures + 1 if old is not None else 1
-    delay = retry_after
+    delay = 0.0 if is_overtaken else failure.retry_after
     if delay is None:
         delay = min(RETRY_MAX_SECONDS, RETRY_FIRST_SECONDS * RETRY_FACTOR ** (failures - 1))
-    entry = RetryEntry(failures, draft.now.mono + delay)
+    is_news = old is None or old.message != failure.message
+    entry = RetryEntry(failures, draft.now.mono + delay, failure.message, is_news)
     draft.set(retry={**draft.state.retry, action.key: entry})
 
 
@@ -238,7 +241,7 @@ def _forgotten(draft: Draft, _action: a.ForgetPod, _result: h.Result) -> None:
 
 
 def _volumes_failed(draft: Draft, action: a.PrepareVolumes, failure: h.Failure) -> None:
-    if _is_first_failure(draft, action):
+    if draft.state.retry[action.key].is_news:
         _emit(draft, reasons.EVENT_FAILED_MOUNT, failure.message, "", warning=True)
 
 

@@ -49,6 +49,11 @@ class RuntimeReturned(Happened):
 
 
 @dataclass(frozen=True, slots=True)
+class InputsChanged(Happened):
+    """An object that the pod reads from the API came, changed or went."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkChanged(Happened):
     """The runtime's network became ready (`error` "") or not."""
 

@@ -9,7 +9,7 @@ event and goes through the table again, so that a stage changes in one place onl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aio.errors import Bug
@@ -219,6 +219,20 @@ def _runtime_returned(draft: Draft, _event: h.RuntimeReturned) -> None:
     draft.set(retry={})
 
 
+def _inputs_changed(draft: Draft, _event: h.InputsChanged) -> None:
+    """What failed for want of an object may be tried again at once; nothing that runs is touched."""
+    state = draft.state
+    waiting = {key: entry for key, entry in state.retry.items() if key.kind not in _READS_OBJECTS}
+    in_flight = {
+        key: replace(flight, overtaken=True) if key.kind in _READS_OBJECTS else flight
+        for key, flight in state.in_flight.items()
+    }
+    draft.set(retry=waiting, in_flight=in_flight)
+
+
+_READS_OBJECTS = ("PrepareVolumes", "CreateContainer")
+
+
 def _network_changed(draft: Draft, event: h.NetworkChanged) -> None:
     was = draft.state.network_error
     draft.set(network_error=event.error)
@@ -297,6 +311,7 @@ _LIVING: Rules = {
     (Stage.SYNCING, h.StopRequested): _stop,
     (Stage.SYNCING, h.RuntimeChanged): _runtime_changed,
     (Stage.SYNCING, h.RuntimeReturned): _runtime_returned,
+    (Stage.SYNCING, h.InputsChanged): _inputs_changed,
     (Stage.SYNCING, h.NetworkChanged): _network_changed,
     (Stage.SYNCING, h.ProbeSettled): _probe_settled,
     (Stage.SYNCING, h.Woke): _ignore,
@@ -310,6 +325,7 @@ _LIVING: Rules = {
     (Stage.TERMINATING, h.StopRequested): _stop,
     (Stage.TERMINATING, h.RuntimeChanged): _runtime_changed,
     (Stage.TERMINATING, h.RuntimeReturned): _runtime_returned,
+    (Stage.TERMINATING, h.InputsChanged): _ignore,
     (Stage.TERMINATING, h.NetworkChanged): _network_changed,
     (Stage.TERMINATING, h.ProbeSettled): _readiness_only,
     (Stage.TERMINATING, h.Woke): _ignore,
@@ -322,6 +338,7 @@ _LIVING: Rules = {
     (Stage.TERMINATED, h.StopRequested): _ignore,
     (Stage.TERMINATED, h.RuntimeChanged): _ignore,
     (Stage.TERMINATED, h.RuntimeReturned): _runtime_returned,
+    (Stage.TERMINATED, h.InputsChanged): _ignore,
     (Stage.TERMINATED, h.NetworkChanged): _ignore,
     (Stage.TERMINATED, h.ProbeSettled): _ignore,
     (Stage.TERMINATED, h.Woke): _ignore,

@@ -203,7 +203,7 @@ class InFlight:
     since: float
     deadline: float = 0.0
     cancelled: bool = False
-    overtaken: bool = False  # a look, and something that changes the pod has finished meanwhile
+    overtaken: bool = False  # what it looks at, or reads, has changed meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +212,8 @@ class RetryEntry:
 
     failures: int
     not_before: float
+    message: str = ""  # of the last failure
+    is_news: bool = True  # the failure before it had another message, or there was none
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class PodRecord:
     sink: events.EventSink
     node: Callable[[], NodeFacts]
     published: Callable[[PodWorker], None] | None = None  # a status changed
+    redefined: Callable[[Pod], None] | None = None  # a pod that has a worker got another definition
     _prober: Prober | None = None
     _worker_of: Callable[[str], PodWorker | None] = field(default=lambda _uid: None)
     _version: int = 0
@@ -75,6 +76,8 @@ class PodRecord:
     def changed(self, worker: PodWorker, before: PodState) -> asyncio.Future[None] | None:
         state = worker.state
         is_new = state is before
+        if self.redefined is not None and state.pod is not None and state.pod is not before.pod:
+            self.redefined(state.pod)
         if is_new or _shows(state) != _shows(before):
             self._reconcile_probes(worker)
             self._status_due[worker.uid] = worker

@@ -188,6 +188,23 @@ def test_first_failure_to_mount_is_said_once_and_retried_with_growing_pauses() -
     assert sim.names_running() == {"a"}
 
 
+def test_another_reason_for_a_failed_mount_is_said_too() -> None:
+    sim = new_sim(make_pod("a"))
+    sim.failures["PrepareVolumes"] = [h.Failure(text) for text in ("no answer", "no answer", "not found")]
+    sim.feed(h.Woke()).advance(5)
+    assert sim.said("FailedMount") == ["no answer", "not found"]
+
+
+def test_what_waits_for_an_object_is_tried_as_soon_as_the_object_comes() -> None:
+    sim = new_sim(make_pod("a"))
+    sim.failures["PrepareVolumes"] = [h.Failure('configmap "x" not found', retry_after=100.0)]
+    sim.feed(h.Woke()).advance(5)
+    assert sim.names_running() == set()
+    sim.feed(h.InputsChanged())
+    assert sim.names_running() == {"a"}
+    assert sim.times("PrepareVolumes") == [0, 5]
+
+
 def test_failing_sandbox_is_tried_again_with_pauses_up_to_ten_seconds() -> None:
     sim = new_sim(make_pod("a"))
     sim.failures["RunSandbox"] = [h.Failure("no address left")] * 9
