@@ -13,7 +13,7 @@ from typing import Any
 
 from controlplane.api import codec
 from controlplane.api.model import JSON, Request, Response
-from controlplane.api.pipeline import Page
+from controlplane.api.pages import Page
 from controlplane.api.registry.model import Kind
 from kube import status
 from kube.client.resources import Resource

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from controlplane.api import codec
 from controlplane.api.model import Request, Response
-from controlplane.api.pipeline import Page
+from controlplane.api.pages import Page
 from kube import status
 
 MAJOR, MINOR, GIT_VERSION = "1", "36", "v1.36.2"

@@ -17,7 +17,7 @@ from typing import Any
 from controlplane.api import codec
 from controlplane.api.health import GIT_VERSION
 from controlplane.api.model import Request, Response
-from controlplane.api.pipeline import Page
+from controlplane.api.pages import Page
 from controlplane.api.registry.model import Kind
 from kube import schema, status
 from kube.schema import FieldFact, TypeFact, TypeRef

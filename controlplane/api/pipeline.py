@@ -6,7 +6,7 @@ Framework-free: `handle` takes a `Request` and gives a `Response`, and never rai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aio import log
@@ -24,6 +24,7 @@ from controlplane.api.model import (
     Response,
     UserInfo,
 )
+from controlplane.api.pages import Page
 from controlplane.api.registry.model import Kind, Registry
 from controlplane.store.errors import StoreError, Unavailable
 from kube import status
@@ -35,9 +36,6 @@ _log = log.get(__name__)
 REQUEST_SECONDS = 60.0
 """For everything but watches and streams."""
 ANONYMOUS = UserInfo("system:anonymous", groups=("system:unauthenticated",))
-
-Page = Callable[[Request], Awaitable[Response]]
-"""Answers a path that is no resource, and all below it when it ends in a slash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +87,14 @@ class Pipeline:
         if not info.is_resource:
             return await self._page(request)
         kind = self._parts.registry.find(info.group, info.version, info.resource)
+        if kind is None or not info.verb:
+            raise status.no_such_resource()
         handler = self._parts.handlers.get((info.resource, info.subresource))
         if handler is not None:
+            if not info.subresource and info.verb not in kind.verbs:
+                raise not_supported(kind.resource, info.verb)
             return await handler(request, info, user)
-        if kind is None or not info.verb:
+        if not kind.is_stored:
             raise status.no_such_resource()
         form = negotiation.form_of(request.headers.get("accept", ""))
         _check_scope(kind, info)

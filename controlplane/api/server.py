@@ -71,17 +71,20 @@ class ApiServer:
         pages = {
             **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds), **access.pages,
         }  # fmt: skip
-        self.pipeline = Pipeline(
-            Parts(
-                registry=kinds,
-                authenticator=access.authenticator,
-                authorizer=access.authorizer,
-                verbs=verbs,
-                subresources=Subresources(self.storage, clock),
-                handlers=self._handlers(access, clock),
-                pages=pages,
-            )
+        self._parts = Parts(
+            registry=kinds,
+            authenticator=access.authenticator,
+            authorizer=access.authorizer,
+            verbs=verbs,
+            subresources=Subresources(self.storage, clock),
+            handlers=self._handlers(access, clock),
+            pages=pages,
         )
+        self.pipeline = Pipeline(self._parts)
+
+    def pipeline_as(self, user: UserInfo) -> Pipeline:
+        """The same server for one user who is known already; what the user may do is asked as ever."""
+        return Pipeline(replace(self._parts, authenticator=Known(user)))
 
     def _handlers(self, access: Access, clock: Clock) -> dict[tuple[str, str], Handler]:
         own = identity.handlers(access.identity, self.storage, clock) if access.identity else {}

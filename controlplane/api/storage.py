@@ -132,6 +132,12 @@ class Storage:
                 raise status.not_found(kind.resource, name) from None
         raise status.modified(kind.resource, name)
 
+    async def admit(self, attributes: Attributes) -> None:
+        """Ask admission about a create that is stored nowhere: a review, a token."""
+        for plugin in self._admission:
+            if plugin.handles(attributes):
+                await plugin.validate(attributes, self.cache)
+
     # --- parts ---
 
     def _check(self, kind: Kind, body: JsonObject, writer: Writer) -> JsonObject:
@@ -159,10 +165,7 @@ class Storage:
     async def _agree(
         self, kind: Kind, value: JsonObject | None, old: JsonObject | None, writer: Writer
     ) -> None:
-        attributes = Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run)
-        for plugin in self._admission:
-            if plugin.handles(attributes):
-                await plugin.validate(attributes, self.cache)
+        await self.admit(Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run))
 
     async def _create(self, kind: Kind, value: JsonObject, writer: Writer) -> bytes:
         meta = value["metadata"]

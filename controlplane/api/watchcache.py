@@ -174,7 +174,8 @@ class WatchCache:
         self._store = store
         self._clock = clock
         self._registry = registry
-        self._kinds = {kind.resource: KindCache(kind, changes_kept) for kind in registry}
+        stored = (kind for kind in registry if kind.is_stored)
+        self._kinds = {kind.resource: KindCache(kind, changes_kept) for kind in stored}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.revision = 0
 

@@ -100,6 +100,16 @@ SUBJECT_ACCESS_REVIEWS = _cluster(
 SELF_SUBJECT_ACCESS_REVIEWS = _cluster(
     Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 )
+LOCAL_SUBJECT_ACCESS_REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview"
+)
+SELF_SUBJECT_RULES_REVIEWS = _cluster(
+    Resource("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview")
+)
+SELF_SUBJECT_REVIEWS = _cluster(
+    Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
+)
+BINDINGS = _core("bindings", "Binding")
 
 STORED: tuple[Resource, ...] = (
     PODS, NODES, NAMESPACES, EVENTS, CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, SERVICES, ENDPOINTS,

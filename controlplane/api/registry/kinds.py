@@ -11,6 +11,7 @@ from kube.validation import policies, services
 
 EVENT_TTL_SECONDS = 3600.0
 _ALL = ("all",)
+_CREATE = ("create",)
 
 KINDS: tuple[Kind, ...] = (
     Kind(r.NAMESPACES, ("ns",), subresources=("status", "finalize"),
@@ -47,4 +48,11 @@ KINDS: tuple[Kind, ...] = (
          validate=policies.priority_class, validate_update=policies.priority_class_update),
     Kind(r.RUNTIME_CLASSES, validate=policies.runtime_class,
          validate_update=policies.runtime_class_update),
+    Kind(r.BINDINGS, verbs=_CREATE, is_stored=False),
+    Kind(r.TOKEN_REVIEWS, verbs=_CREATE, is_stored=False),
+    Kind(r.SELF_SUBJECT_REVIEWS, verbs=_CREATE, is_stored=False),
+    Kind(r.SUBJECT_ACCESS_REVIEWS, verbs=_CREATE, is_stored=False),
+    Kind(r.LOCAL_SUBJECT_ACCESS_REVIEWS, verbs=_CREATE, is_stored=False),
+    Kind(r.SELF_SUBJECT_ACCESS_REVIEWS, verbs=_CREATE, is_stored=False),
+    Kind(r.SELF_SUBJECT_RULES_REVIEWS, verbs=_CREATE, is_stored=False),
 )  # fmt: skip

@@ -33,7 +33,8 @@ def _no_change_wrong(value: JsonObject, old: JsonObject) -> Sequence[FieldError]
 class Kind:
     """`default` fills in what was left out, in place. `validate` looks at the whole object of a create or an
     update, `validate_update` at what may not change; both come after the metadata's own rules.
-    `ttl_seconds` after each write the object goes by itself; 0 keeps it."""
+    `ttl_seconds` after each write the object goes by itself; 0 keeps it. A kind that is not stored is
+    answered by a handler alone."""
 
     resource: Resource
     short_names: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Kind:
     validate: Validate = _nothing_wrong
     validate_update: ValidateUpdate = _no_change_wrong
     ttl_seconds: float = 0
+    is_stored: bool = True
 
     @property
     def type_name(self) -> str:
