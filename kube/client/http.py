@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,6 +41,7 @@ from kube.client.model import (
     WatchOptions,
     WriteOptions,
 )
+from kube.client.queries import Query, list_query, watch_query, write_query
 from kube.client.resources import Resource
 from kube.client.settings import DEFAULT_LIMITS, Limits, Settings
 from kube.client.transport import Pool, Transport
@@ -53,8 +54,6 @@ _JSON = "application/json"
 MOST_RETRIES = 10
 # What a stream may be silent beyond the length it was asked to have.
 _STREAM_SLACK_SECONDS = 30.0
-
-Query = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class HttpClient:
     async def list(
         self, resource: Resource, *, namespace: str = "", options: ListOptions = DEFAULT_LIST
     ) -> ObjectList:
-        request = _Request("GET", resource.path(namespace=namespace), _list_query(options))
+        request = _Request("GET", resource.path(namespace=namespace), list_query(options))
         body = await self._send(request)
         try:
             return answers.read_list(body)
@@ -102,7 +101,7 @@ class HttpClient:
     ) -> AsyncGenerator[WatchEvent, None]:
         silence = options.timeout_seconds + _STREAM_SLACK_SECONDS if options.timeout_seconds else None
         request = _Request(
-            "GET", resource.path(namespace=namespace), _watch_query(options), silence_seconds=silence
+            "GET", resource.path(namespace=namespace), watch_query(options), silence_seconds=silence
         )
         splitter = LineSplitter()
         try:
@@ -152,7 +151,7 @@ class HttpClient:
         body = msgspec.json.encode(options.to_json())
         path = resource.path(namespace=namespace)
         headers = {"Content-Type": _JSON}
-        await self._send(_Request("DELETE", path, _list_query(selection), body, headers))
+        await self._send(_Request("DELETE", path, list_query(selection), body, headers))
 
     async def call(self, call: Call) -> bytes:
         return await self._send(_Request(call.method, call.path, call.query, call.body, call.headers))
@@ -170,7 +169,7 @@ class HttpClient:
         self, method: str, path: str, body: Any, options: WriteOptions, content_type: str = _JSON
     ) -> JsonObject:
         request = _Request(
-            method, path, _write_query(options), msgspec.json.encode(body), {"Content-Type": content_type}
+            method, path, write_query(options), msgspec.json.encode(body), {"Content-Type": content_type}
         )
         return self._object(await self._send(request))
 
@@ -302,43 +301,3 @@ def _named(name: str) -> str:
     if not name:
         raise ValueError("cannot call the API server: because the object's name is empty")
     return name
-
-
-def _list_query(options: ListOptions) -> Query:
-    return _given(
-        ("labelSelector", options.label_selector),
-        ("fieldSelector", options.field_selector),
-        ("limit", str(options.limit) if options.limit else ""),
-        ("continue", options.continue_token),
-        ("resourceVersion", options.resource_version),
-        ("resourceVersionMatch", options.resource_version_match),
-    )
-
-
-def _watch_query(options: WatchOptions) -> Query:
-    version = options.resource_version
-    if options.initial_events:
-        options = replace(options, bookmarks=True)
-    return _given(
-        ("watch", "true"),
-        ("labelSelector", options.label_selector),
-        ("fieldSelector", options.field_selector),
-        ("resourceVersion", version),
-        ("allowWatchBookmarks", "true" if options.bookmarks else ""),
-        ("sendInitialEvents", "true" if options.initial_events else ""),
-        ("resourceVersionMatch", "NotOlderThan" if options.initial_events else ""),
-        ("timeoutSeconds", str(options.timeout_seconds) if options.timeout_seconds else ""),
-    )
-
-
-def _write_query(options: WriteOptions) -> Query:
-    return _given(
-        ("dryRun", "All" if options.dry_run else ""),
-        ("fieldManager", options.field_manager),
-        ("fieldValidation", options.field_validation),
-        ("force", "true" if options.force else ""),
-    )
-
-
-def _given(*pairs: tuple[str, str]) -> Query:
-    return tuple(pair for pair in pairs if pair[1])
