@@ -10,6 +10,7 @@ from kubelet.podspec.context import NodeFacts
 from kubelet.podspec.names import all_containers, pod_dir
 from kubelet.podspec.resources import amount, limits_of, pod_memory_limit, requests_of
 from kubelet.volumes.directory import DirectorySpec, set_up_directory, tear_down_directory
+from kubelet.volumes.inputs import VolumeInputs
 from kubelet.volumes.layout import EMPTY_DIR
 from kubelet.volumes.mounting import Mounter
 from kubelet.volumes.plugin import MountedVolume, VolumeError
@@ -32,7 +33,7 @@ class EmptyDirPlugin:
     def supports(self, volume: Volume) -> bool:
         return volume.empty_dir is not None
 
-    def setup(self, pod: Pod, volume: Volume) -> MountedVolume:
+    def setup(self, pod: Pod, volume: Volume, _inputs: VolumeInputs) -> MountedVolume:
         source = volume.empty_dir or EmptyDirVolumeSource()
         node = self._node()
         fs_type, data = medium_mount(pod, source, amount(node.allocatable, "memory"))

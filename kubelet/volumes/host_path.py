@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kube.objects.core_v1 import Pod, Volume
 from kubelet.volumes.answering import Answering
+from kubelet.volumes.inputs import VolumeInputs
 from kubelet.volumes.plugin import MountedVolume, VolumeError
 
 _DIRECTORY_MODE = 0o755
@@ -38,7 +39,7 @@ class HostPathPlugin:
     def supports(self, volume: Volume) -> bool:
         return volume.host_path is not None
 
-    def setup(self, pod: Pod, volume: Volume) -> MountedVolume:
+    def setup(self, pod: Pod, volume: Volume, _inputs: VolumeInputs) -> MountedVolume:
         if volume.host_path is None:
             raise VolumeError(f'volume "{volume.name}" is no hostPath volume')
         path, kind = volume.host_path.path, volume.host_path.type or ""

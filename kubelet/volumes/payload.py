@@ -1,78 +1,155 @@
-"""What files a downwardAPI or projected volume shows, computed from the pod itself. Pure.
+"""What files a configMap, secret, downwardAPI or projected volume shows. Pure.
 
-ConfigMaps, Secrets and tokens of a projected volume come from `ProjectionSource`, which an agent without an
-API server does not have.
+Computed from the pod and from what was gathered for it. Errors are upstream's (pkg/volume/configmap, secret,
+projected, downwardapi): a single fault in its own words, several of a projected volume in brackets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
-from kube.objects.core_v1 import DownwardAPIVolumeFile, Pod, VolumeProjection
+from aio.errors import Rejected, Retry
+from kube.objects.core_v1 import (
+    ConfigMapProjection,
+    ConfigMapVolumeSource,
+    DownwardAPIVolumeFile,
+    KeyToPath,
+    Pod,
+    ProjectedVolumeSource,
+    SecretProjection,
+    SecretVolumeSource,
+    ServiceAccountTokenProjection,
+    VolumeProjection,
+)
+from kubelet.objects.model import ApiObject, Kind
 from kubelet.podspec.downward import DownwardFacts, field_value, resource_value
 from kubelet.volumes.atomic_writer import FileProjection
+from kubelet.volumes.inputs import VolumeInputs, token_wish
 from kubelet.volumes.plugin import VolumeError
 
-DEFAULT_MODE = 0o644  # v1 defaults: DownwardAPIVolumeSourceDefaultMode
+Files = dict[str, FileProjection]
+
+DEFAULT_MODE = 0o644  # v1 defaults: DownwardAPIVolumeSourceDefaultMode and its like
+_PRIVATE_MODE = 0o600  # projected.go: a token, when somebody other than root is to read it
 _GROUP_READ = 0o440  # a read-only volume's mask for fsGroup (volume_linux.go)
-
-
-class ProjectionSource(Protocol):
-    """The API-backed parts of a projected volume: path -> file. Raises VolumeError."""
-
-    def files(
-        self, pod: Pod, projection: VolumeProjection, default_mode: int
-    ) -> Mapping[str, FileProjection]: ...
-
-
-class NoProjections:
-    """An agent without an API server."""
-
-    def files(
-        self, pod: Pod, projection: VolumeProjection, default_mode: int
-    ) -> Mapping[str, FileProjection]:
-        raise VolumeError(
-            f"cannot project {_kind(projection)} of pod {pod.metadata.namespace}/{pod.metadata.name}: "
-            "this agent has no API server to read it from"
-        )
+_MISSING_KEY = {
+    Kind.CONFIG_MAP: "configmap references non-existent config key: {}",
+    Kind.SECRET: "references non-existent secret key: {}",
+}
 
 
 def downward_files(
     pod: Pod, items: Iterable[DownwardAPIVolumeFile], default_mode: int | None, facts: DownwardFacts
-) -> dict[str, FileProjection]:
+) -> Files:
     """The files of downwardAPI items. Raises ContainerConfigError for an impossible reference."""
-    files: dict[str, FileProjection] = {}
+    files: Files = {}
     for item in items:
         text = ""
         if item.field_ref is not None:
             text = field_value(item.field_ref, pod, facts)
         elif item.resource_field_ref is not None:
             text = resource_value(item.resource_field_ref, pod, None, facts)
-        mode = item.mode if item.mode is not None else default_mode
-        files[item.path] = FileProjection(text.encode(), DEFAULT_MODE if mode is None else mode)
+        files[item.path] = FileProjection(text.encode(), _mode(item.mode, default_mode))
+    return files
+
+
+def config_map_files(
+    pod: Pod,
+    source: ConfigMapVolumeSource | ConfigMapProjection,
+    default_mode: int | None,
+    inputs: VolumeInputs,
+) -> Files:
+    """Raises ObjectError or VolumeError."""
+    optional = bool(source.optional)
+    found = inputs.object(Kind.CONFIG_MAP, pod.metadata.namespace, source.name or "", optional=optional)
+    return object_files(found, source.items, default_mode, optional=optional)
+
+
+def secret_files(
+    pod: Pod, source: SecretVolumeSource | SecretProjection, default_mode: int | None, inputs: VolumeInputs
+) -> Files:
+    """Raises ObjectError or VolumeError."""
+    optional = bool(source.optional)
+    name = source.secret_name if isinstance(source, SecretVolumeSource) else source.name
+    found = inputs.object(Kind.SECRET, pod.metadata.namespace, name or "", optional=optional)
+    return object_files(found, source.items, default_mode, optional=optional)
+
+
+def object_files(
+    found: ApiObject, items: Iterable[KeyToPath], default_mode: int | None, *, optional: bool
+) -> Files:
+    """All keys, or those that `items` name. VolumeError for a named key that is not there."""
+    chosen = tuple(items)
+    if not chosen:
+        mode = _mode(None, default_mode)
+        return {key: FileProjection(data, mode) for key, data in found.data.items()}
+    files: Files = {}
+    for item in chosen:
+        data = found.data.get(item.key)
+        if data is not None:
+            files[item.path] = FileProjection(data, _mode(item.mode, default_mode))
+        elif not optional:
+            raise VolumeError(_MISSING_KEY[found.key.kind].format(item.key))
     return files
 
 
 def projected_files(
-    pod: Pod,
-    projections: Iterable[VolumeProjection],
-    default_mode: int | None,
-    facts: DownwardFacts,
-    source: ProjectionSource,
-) -> dict[str, FileProjection]:
-    """All sources in order; a later one wins a path."""
-    files: dict[str, FileProjection] = {}
-    mode = DEFAULT_MODE if default_mode is None else default_mode
-    for projection in projections:
-        if projection.downward_api is not None:
-            files.update(downward_files(pod, projection.downward_api.items, mode, facts))
-        else:
-            files.update(source.files(pod, projection, mode))
+    pod: Pod, source: ProjectedVolumeSource, facts: DownwardFacts, inputs: VolumeInputs
+) -> Files:
+    """All sources in order; a later one wins a path. VolumeError names every source that fails."""
+    files: Files = {}
+    faults: list[str] = []
+    for projection in source.sources:
+        try:
+            files.update(_projection_files(pod, projection, source.default_mode, facts, inputs))
+        except (Retry, Rejected) as fault:
+            faults.append(fault.message)
+    if faults:
+        raise VolumeError(faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
     return files
 
 
-def for_group(files: Mapping[str, FileProjection], fs_group: int | None) -> dict[str, FileProjection]:
+def _projection_files(
+    pod: Pod, projection: VolumeProjection, mode: int | None, facts: DownwardFacts, inputs: VolumeInputs
+) -> Files:
+    if projection.downward_api is not None:
+        return downward_files(pod, projection.downward_api.items, mode, facts)
+    if projection.config_map is not None:
+        return config_map_files(pod, projection.config_map, mode, inputs)
+    if projection.secret is not None:
+        return secret_files(pod, projection.secret, mode, inputs)
+    if projection.service_account_token is not None:
+        return _token_file(pod, projection.service_account_token, mode, inputs)
+    if projection.cluster_trust_bundle is not None:
+        raise VolumeError("cannot project a ClusterTrustBundle: this agent does not support it")
+    if projection.pod_certificate is not None:
+        raise VolumeError("cannot project a pod certificate: this agent does not support it")
+    return {}
+
+
+def _token_file(
+    pod: Pod, projection: ServiceAccountTokenProjection, mode: int | None, inputs: VolumeInputs
+) -> Files:
+    context = pod.spec.security_context
+    owner = file_owner(pod)
+    is_private = owner is not None or (context is not None and context.fs_group is not None)
+    mode = _PRIVATE_MODE if is_private else _mode(None, mode)
+    text = inputs.token(token_wish(projection))
+    return {projection.path: FileProjection(text.encode(), mode, owner)}
+
+
+def file_owner(pod: Pod) -> int | None:
+    """The one user that all containers run as, by the definition; None when there is none (FsUserFrom)."""
+    context = pod.spec.security_context
+    default = context.run_as_user if context is not None else None
+    users = set()
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        own = container.security_context
+        users.add(own.run_as_user if own is not None and own.run_as_user is not None else default)
+    return users.pop() if len(users) == 1 else None
+
+
+def for_group(files: Mapping[str, FileProjection], fs_group: int | None) -> Files:
     """The same files, readable by the pod's fsGroup."""
     if fs_group is None:
         return dict(files)
@@ -82,12 +159,6 @@ def for_group(files: Mapping[str, FileProjection], fs_group: int | None) -> dict
     }
 
 
-def _kind(projection: VolumeProjection) -> str:
-    present = (
-        ("a ConfigMap", projection.config_map),
-        ("a Secret", projection.secret),
-        ("a service account token", projection.service_account_token),
-        ("a ClusterTrustBundle", projection.cluster_trust_bundle),
-        ("a pod certificate", projection.pod_certificate),
-    )
-    return next((name for name, value in present if value is not None), "an empty source")
+def _mode(own: int | None, default: int | None) -> int:
+    mode = own if own is not None else default
+    return DEFAULT_MODE if mode is None else mode

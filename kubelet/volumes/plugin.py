@@ -12,6 +12,7 @@ from typing import Protocol
 
 from aio.errors import Retry
 from kube.objects.core_v1 import Pod, Volume
+from kubelet.volumes.inputs import VolumeInputs
 
 FAILED_MOUNT = "FailedMount"
 
@@ -19,8 +20,8 @@ FAILED_MOUNT = "FailedMount"
 class VolumeError(Retry):
     """A volume is not there (yet): the pod waits and tries again. The message is upstream's."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reason=FAILED_MOUNT)
+    def __init__(self, message: str, *, after_seconds: float | None = None) -> None:
+        super().__init__(message, reason=FAILED_MOUNT, after_seconds=after_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class VolumePlugin(Protocol):
         """Is this volume of my kind?"""
         ...
 
-    def setup(self, pod: Pod, volume: Volume) -> MountedVolume:
-        """Make it ready; blocking. Raises VolumeError or OSError."""
+    def setup(self, pod: Pod, volume: Volume, inputs: VolumeInputs, /) -> MountedVolume:
+        """Make it ready, or bring it up to date; blocking. Raises VolumeError or OSError."""
         ...
 
     def teardown(self, pod_dir: str, volume_name: str) -> None:

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubelet.podspec.context import NodeFacts
+from kubelet.volumes.computed import COMPUTED, ComputedPlugin
 from kubelet.volumes.empty_dir import EmptyDirPlugin
 from kubelet.volumes.host_path import HostPathPlugin
 from kubelet.volumes.mounting import Mounter
-from kubelet.volumes.payload import ProjectionSource
 from kubelet.volumes.plugin import VolumePlugin
-from kubelet.volumes.projected import ComputedVolumes, DownwardApiPlugin, ProjectedPlugin
 
 
-def builtin_plugins(
-    mounter: Mounter, node: Callable[[], NodeFacts], source: ProjectionSource | None = None
-) -> tuple[VolumePlugin, ...]:
-    """Every kind; `source` gives the API-backed parts of projected volumes when there is an API server."""
-    computed = ComputedVolumes(mounter, node)
+def builtin_plugins(mounter: Mounter, node: Callable[[], NodeFacts]) -> tuple[VolumePlugin, ...]:
+    """Every kind. What the computed ones show of the API is gathered by `PodVolumes`."""
     return (
         EmptyDirPlugin(mounter, node),
         HostPathPlugin(),
-        DownwardApiPlugin(computed),
-        ProjectedPlugin(computed, source),
+        *(ComputedPlugin(kind, mounter, node) for kind in COMPUTED),
     )

@@ -1,17 +1,20 @@
 """`PodVolumes`: the volumes of all pods, for the pod core.
 
 One hop to the "mount" executor per pod and call, keyed by uid: calls for one pod run one after the other, a
-hung filesystem delays only its own pod. Nothing is remembered that the disk does not know: a restarted agent
-sets volumes up again (idempotent) or takes down what `on_disk` finds.
+hung filesystem delays only its own pod. What volumes show of the API is gathered on the loop before. Nothing
+is remembered that the disk does not know: a restarted agent sets volumes up again (idempotent) or takes down
+what `on_disk` finds.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from aio.backoff import Backoff
 from cri.types import Mount
 from kube.objects.core_v1 import Pod, Volume
 from kubelet.podspec.context import NodeFacts, UserNamespaceMapping
@@ -28,6 +31,7 @@ from kubelet.podspec.names import (
 )
 from kubelet.volumes.container_files import ContainerFiles, HostsFile, prepare_files
 from kubelet.volumes.directory import tear_down_directory
+from kubelet.volumes.inputs import NO_INPUTS, InputSource, NoInputs, VolumeInputs, is_computed
 from kubelet.volumes.layout import PLUGINS, VOLUMES, volumes_dir
 from kubelet.volumes.leftovers import PodOnDisk, VolumeOnDisk, orphans, pods_on_disk
 from kubelet.volumes.mountinfo import mounts_below
@@ -38,6 +42,8 @@ from kubelet.volumes.trees import remove_tree
 
 T = TypeVar("T")
 MOUNT_TIMEOUT_SECONDS = 123.0  # volumemanager podAttachAndMountTimeout: 2m3s
+# goroutinemap/exponentialbackoff: initialDurationBeforeRetry, maxDurationBeforeRetry (2m2s)
+OBJECT_BACKOFF = Backoff(initial=0.5, maximum=122.0, reset_after=244.0)
 _PRIVATE_MODE = 0o750
 
 
@@ -78,6 +84,7 @@ class PodVolumes:
         offload: Offload,
         node: Callable[[], NodeFacts],
         resolve_image: ImageResolver | None = None,
+        inputs: InputSource | None = None,
     ) -> None:
         self._plugins = tuple(plugins)
         self._by_directory = {plugin.directory: plugin for plugin in plugins if plugin.directory}
@@ -85,7 +92,9 @@ class PodVolumes:
         self._offload = offload
         self._node = node
         self._resolve_image = resolve_image
+        self._inputs = inputs or NoInputs()
         self._mounted: dict[str, dict[str, MountedVolume]] = {}
+        self._backoffs: dict[str, Backoff] = {}  # uid -> of attempts that failed for want of an object
 
     async def mount_all(self, pod: Pod) -> dict[str, MountedVolume]:
         """Make the pod's directories and every volume ready; by volume name. Again: brings up to date.
@@ -94,10 +103,13 @@ class PodVolumes:
         """
         uid = pod.metadata.uid
         images = {volume.name: await self._image(pod, volume) for volume in pod.spec.volumes if volume.image}
+        inputs = await self._gather(pod)
         try:
             ready = await self._offload.run(
-                "mount", self._set_up_pod, pod, images, key=uid, timeout=MOUNT_TIMEOUT_SECONDS
+                "mount", self._set_up_pod, pod, images, inputs, key=uid, timeout=MOUNT_TIMEOUT_SECONDS
             )
+        except _NotComputed as fault:
+            raise VolumeError(fault.message, after_seconds=self._next_pause(uid)) from fault
         except TimeoutError as late:
             names = " ".join(volume.name for volume in pod.spec.volumes)
             raise VolumeError(
@@ -105,12 +117,27 @@ class PodVolumes:
                 "failed to process volumes=[]: timed out waiting for the condition"
             ) from late
         self._mounted[uid] = ready
+        self._backoffs.pop(uid, None)
         return ready
+
+    async def refresh(self, pod: Pod) -> None:
+        """Bring what the pod's mounted volumes show of the API up to date; nothing else is touched.
+
+        Every volume is tried; VolumeError with the first fault. A pod that is not mounted has nothing.
+        """
+        uid = pod.metadata.uid
+        inputs = await self._gather(pod)
+        # Asked for after the wait: a call made before the teardown's runs before it, a later one never.
+        if uid in self._mounted:
+            await self._offload.run(
+                "mount", self._refresh_pod, pod, inputs, key=uid, timeout=MOUNT_TIMEOUT_SECONDS
+            )
 
     async def unmount_all(self, uid: str) -> None:
         """Release every volume of the pod, whatever is left of it; idempotent. VolumeError or OSError."""
-        await self._offload.run("mount", self._tear_down_pod, uid, key=uid)
         self._mounted.pop(uid, None)
+        self._backoffs.pop(uid, None)
+        await self._offload.run("mount", self._tear_down_pod, uid, key=uid)
 
     def mounted(self, uid: str) -> Mapping[str, MountedVolume] | None:
         """The volumes set up by this process; None before `mount_all` and after `unmount_all`."""
@@ -140,7 +167,31 @@ class PodVolumes:
             raise _failed(volume.name, "the container runtime does not support image volumes")
         return await self._resolve_image(pod, volume)
 
-    def _set_up_pod(self, pod: Pod, images: Mapping[str, str]) -> dict[str, MountedVolume]:
+    async def _gather(self, pod: Pod) -> dict[str, VolumeInputs]:
+        """What the API says of each computed volume, all of them at once."""
+        computed = [volume for volume in pod.spec.volumes if is_computed(volume)]
+        gathered = await asyncio.gather(*(self._inputs.gather(pod, volume) for volume in computed))
+        return {volume.name: inputs for volume, inputs in zip(computed, gathered, strict=True)}
+
+    def _next_pause(self, uid: str) -> float:
+        now = asyncio.get_running_loop().time()
+        self._backoffs[uid], pause = self._backoffs.get(uid, OBJECT_BACKOFF).next(now)
+        return pause
+
+    def _refresh_pod(self, pod: Pod, inputs: Mapping[str, VolumeInputs]) -> None:
+        faults: list[VolumeError] = []
+        for volume in pod.spec.volumes:
+            if volume.name in inputs:
+                try:
+                    self._set_up(pod, volume, inputs[volume.name])
+                except VolumeError as fault:
+                    faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    def _set_up_pod(
+        self, pod: Pod, images: Mapping[str, str], inputs: Mapping[str, VolumeInputs]
+    ) -> dict[str, MountedVolume]:
         node = self._node()
         meta = pod.metadata
         own = Path(pod_dir(node.root_dir, meta.uid))
@@ -153,17 +204,18 @@ class PodVolumes:
             if volume.name in images:
                 ready[volume.name] = MountedVolume(volume.name, "", read_only=True, image=images[volume.name])
             else:
-                ready[volume.name] = self._set_up(pod, volume)
+                ready[volume.name] = self._set_up(pod, volume, inputs.get(volume.name, NO_INPUTS))
         return ready
 
-    def _set_up(self, pod: Pod, volume: Volume) -> MountedVolume:
+    def _set_up(self, pod: Pod, volume: Volume, inputs: VolumeInputs) -> MountedVolume:
         plugin = next((plugin for plugin in self._plugins if plugin.supports(volume)), None)
         if plugin is None:
             raise _failed(volume.name, f"{_kind(volume)} volumes are not supported by this agent")
         try:
-            return plugin.setup(pod, volume)
+            return plugin.setup(pod, volume, inputs)
         except (VolumeError, OSError) as fault:
-            raise _failed(volume.name, str(fault)) from fault
+            failed = _failed(volume.name, str(fault))
+            raise (_NotComputed(failed.message) if is_computed(volume) else failed) from fault
 
     def _tear_down_pod(self, uid: str) -> None:
         """Every volume is tried, so that one that hangs on does not keep the others; the first error wins."""
@@ -253,6 +305,10 @@ def _volumes_of(own: Path) -> tuple[VolumeOnDisk, ...]:
     return tuple(
         VolumeOnDisk(plugin.name, entry.name) for plugin in plugins for entry in sorted(plugin.iterdir())
     )
+
+
+class _NotComputed(VolumeError):
+    """A volume that waits for the API: asked for less and less often, and at once when something changes."""
 
 
 def _failed(volume: str, why: str) -> VolumeError:

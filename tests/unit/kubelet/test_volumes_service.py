@@ -221,7 +221,8 @@ async def test_a_timeout_is_told_as_upstream_tells_it(node: Node) -> None:
 @pytest.mark.parametrize(
     ("volume", "why"),
     [
-        ({"configMap": {"name": "x"}}, "configMap volumes are not supported by this agent"),
+        ({"nfs": {"server": "s", "path": "/p"}}, "nfs volumes are not supported by this agent"),
+        ({"configMap": {"name": "x"}}, "cannot read configmap shop/x: because this agent has no API server"),
         (
             {"downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "x"}}]}},
             "unsupported fieldPath: x",
@@ -230,7 +231,7 @@ async def test_a_timeout_is_told_as_upstream_tells_it(node: Node) -> None:
         ({"hostPath": {"path": "/nope", "type": "File"}}, "hostPath type check failed: /nope is not a file"),
         (
             {"projected": {"sources": [{"secret": {"name": "x"}}]}},
-            "cannot project a Secret of pod shop/web: this agent has no API server to read it from",
+            "cannot read secret shop/x: because this agent has no API server",
         ),
         ({"emptyDir": {"medium": "Paper"}}, 'unknown storage medium "Paper"'),
     ],
