@@ -115,9 +115,46 @@ def _take_definition(draft: Draft, event: h.DesiredChanged) -> None:
     draft.set(pod=event.pod, wanted=True)
     if not draft.state.start_time:
         draft.set(start_time=draft.now.wall)
-    if before is not None and before != event.pod:
+    if before is not None and _wish(before) != _wish(event.pod):
         draft.set(retry={})  # the new definition may mend what failed
         _forget_outdated(draft, before, event.pod)
+    _heed(draft, event.pod)
+
+
+def _wish(pod: Pod) -> tuple[object, ...]:
+    """What of a definition is somebody's wish; the status beside it is mostly our own echo."""
+    return pod.spec, pod.metadata.labels, pod.metadata.annotations
+
+
+def _heed(draft: Draft, pod: Pod) -> None:
+    """Stop a pod whose deletion the API was asked for, or that the API calls over.
+
+    It stays known until the API has it no more, so that its end can be reported.
+    """
+    meta, now = pod.metadata, draft.now.wall
+    grace = own_grace_seconds(draft.state)
+    if meta.deletion_timestamp is not None:
+        if meta.deletion_grace_period_seconds is not None:
+            grace = meta.deletion_grace_period_seconds
+        _stop_by(draft, StopRequest(now, now + max(MINIMUM_POD_GRACE_SECONDS, grace)))
+    elif is_called_over(pod) and draft.state.stage is Stage.SYNCING:
+        status = pod.status
+        deadline = now + max(MINIMUM_POD_GRACE_SECONDS, grace)
+        reason, message = status.reason or "", status.message or ""
+        _stop_by(draft, StopRequest(now, deadline, reason, message, status.phase or ""))
+
+
+def is_called_over(pod: Pod) -> bool:
+    """The API says that this pod has succeeded or failed: nothing of it may be started any more."""
+    return (pod.status.phase or "") in reasons.TERMINAL_PHASES
+
+
+def first_state(state: PodState, now: Instant) -> PodState:
+    """The state to begin with: a pod that is to go when it is first seen is cleaned up, never started."""
+    draft = Draft(state, now)
+    if state.pod is not None:
+        _heed(draft, state.pod)
+    return draft.state
 
 
 def _forget_outdated(draft: Draft, before: Pod, after: Pod) -> None:
@@ -134,8 +171,10 @@ def _forget_outdated(draft: Draft, before: Pod, after: Pod) -> None:
 
 
 def _keep_definition(draft: Draft, event: h.DesiredChanged) -> None:
-    """A pod that is being stopped still learns its newest definition, and nothing else."""
+    """A pod that is being stopped still learns its newest definition; that may shorten its grace."""
     draft.set(pod=event.pod)
+    if draft.state.stage is Stage.TERMINATING:
+        _heed(draft, event.pod)
 
 
 def _let_go(draft: Draft, event: h.DesiredRemoved) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aio import log as aio_log
 from aio.clock import Clock
@@ -22,7 +22,7 @@ from kubelet import happened as h
 from kubelet.checkpoint import CheckpointFiles, keep
 from kubelet.draft import Emit
 from kubelet.hooks import LIFECYCLE_HTTP_FALLBACK
-from kubelet.model import PodState, Stage
+from kubelet.model import PodState, Stage, Volumes
 from kubelet.probing import READINESS, wanted_probes
 from kubelet.status.assemble import pod_status
 from kubelet.status.inputs import NodeFacts, inputs_from_state
@@ -38,6 +38,22 @@ CHECKPOINT_PAUSE_SECONDS = 0.1
 CHECKPOINT_RETRY_SECONDS = 5.0  # after the disk refused one
 
 
+class StatusOutlet(Protocol):
+    """Who shows statuses to others (`kubelet.status_writer.StatusWriter`). All calls return at once."""
+
+    def publish(self, worker: PodWorker) -> None:
+        """The worker has a status that was not published yet."""
+        ...
+
+    def released(self, worker: PodWorker) -> None:
+        """Nothing of the pod runs and its volumes are released: its deletion may be confirmed."""
+        ...
+
+    def forget(self, worker: PodWorker) -> None:
+        """The worker is gone, after its last status was published."""
+        ...
+
+
 @dataclass(slots=True)
 class PodRecord:
     """Implements `kubelet.workers.Record`."""
@@ -47,7 +63,7 @@ class PodRecord:
     files: CheckpointFiles
     sink: events.EventSink
     node: Callable[[], NodeFacts]
-    published: Callable[[PodWorker], None] | None = None  # a status changed
+    statuses: StatusOutlet | None = None  # where statuses go beyond this node
     redefined: Callable[[Pod], None] | None = None  # a pod that has a worker got another definition
     _prober: Prober | None = None
     _worker_of: Callable[[str], PodWorker | None] = field(default=lambda _uid: None)
@@ -82,6 +98,9 @@ class PodRecord:
             self._reconcile_probes(worker)
             self._status_due[worker.uid] = worker
             self._status_wanted.set()
+        if self.statuses is not None and _is_released(state) and (is_new or not _is_released(before)):
+            self._make_status_if_due(worker)  # the last status goes first
+            self.statuses.released(worker)
         if is_new or _is_worth_keeping(state, before):
             self._keep_soon(worker)
         if not is_new and (state.stop is not before.stop or state.wanted != before.wanted):
@@ -97,7 +116,9 @@ class PodRecord:
         self.sink.record(event_of(worker, emit))
 
     def forgotten(self, worker: PodWorker) -> None:
-        self._status_due.pop(worker.uid, None)
+        self._make_status_if_due(worker)
+        if self.statuses is not None:
+            self.statuses.forget(worker)
         self._checkpoint_due.pop(worker.uid, None)
         self._forgetting.discard(worker.uid)
         if self._prober is not None:
@@ -159,17 +180,23 @@ class PodRecord:
         for worker in due.values():
             self._make_status(worker)
 
+    def _make_status_if_due(self, worker: PodWorker) -> None:
+        if self._status_due.pop(worker.uid, None) is not None:
+            self._make_status(worker)
+
     def _make_status(self, worker: PodWorker) -> None:
         inputs = inputs_from_state(worker.state, worker.status, self.node(), self.clock.wall())
         if inputs is None:
             return
         status = pod_status(inputs)
-        if status == worker.status:
+        if status != worker.status:
+            worker.status, worker.status_at = status, self.clock.wall()
+            self._keep_soon(worker)
+        elif worker.is_published:
             return
-        worker.status, worker.status_at = status, self.clock.wall()
-        self._keep_soon(worker)
-        if self.published is not None:
-            self.published(worker)
+        worker.is_published = True
+        if self.statuses is not None:
+            self.statuses.publish(worker)
 
     # Checkpoints
 
@@ -242,6 +269,10 @@ def _shows(state: PodState) -> tuple[Any, ...]:
         state.initialized_in,
         id(state.rejected),
     )
+
+
+def _is_released(state: PodState) -> bool:
+    return state.stage >= Stage.TERMINATED and state.volumes is Volumes.RELEASED
 
 
 def _hooks_done(state: PodState) -> list[tuple[str, str]]:

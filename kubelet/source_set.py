@@ -10,14 +10,17 @@ from kubelet.configuration import KubeletConfiguration
 from kubelet.sources.file import FileSource
 from kubelet.sources.http import HttpSource, fetcher
 from kubelet.sources.manifest import decoder
-from kubelet.sources.model import FILE, HTTP, Deliver, Report
+from kubelet.sources.model import API, FILE, HTTP, Deliver, Report
 
 Loop = Callable[[], Awaitable[None]]
 
 
-def source_names(config: KubeletConfiguration) -> tuple[str, ...]:
-    """The sources that must each have delivered once before anything counts as unwanted."""
-    wanted = ((FILE, config.static_pod_path), (HTTP, config.static_pod_url))
+def source_names(config: KubeletConfiguration, *, with_api: bool = False) -> tuple[str, ...]:
+    """The sources that must each have delivered once before anything counts as unwanted.
+
+    `with_api`: the agent has a cluster (see `kubelet.api_pods`).
+    """
+    wanted = ((FILE, config.static_pod_path), (HTTP, config.static_pod_url), (API, with_api))
     return tuple(name for name, place in wanted if place)
 
 

@@ -17,6 +17,7 @@ from aio import log as aio_log
 from aio.clock import Clock
 from aio.errors import Bug
 from aio.mailbox import Mailbox
+from kube.objects.core_v1 import Pod
 from kubelet import happened as h
 from kubelet.actions import Action, Cancel
 from kubelet.draft import Emit, Policy
@@ -77,6 +78,7 @@ class PodWorker:
         self.story = Story()
         self.status: dict[str, Any] = {}  # the status last made, in JSON form
         self.status_at = 0.0  # wall seconds: since when that status stands
+        self.is_published = False  # that status, or one before it, was shown beyond this node
         self._parts = parts
         self._mailbox: Mailbox[Desired, h.Happened] = Mailbox(merge_desired)
         self._tasks: dict[Key, asyncio.Task[None]] = {}
@@ -93,6 +95,12 @@ class PodWorker:
         """namespace/name for display, the uid when the definition is gone."""
         pod = self.state.pod
         return f"{pod.metadata.namespace}/{pod.metadata.name}" if pod is not None else self.uid
+
+    @property
+    def definition(self) -> Pod | None:
+        """The newest definition handed over, taken up already or not."""
+        waiting = self._mailbox.peek_desired()
+        return waiting.pod if isinstance(waiting, h.DesiredChanged) else self.state.pod
 
     def want(self, desired: Desired) -> None:
         """Hand over the newest word of the sources."""

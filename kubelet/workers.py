@@ -17,16 +17,18 @@ from aio import log as aio_log
 from aio.clock import Clock
 from cri.events import EventKind, RuntimeEvent, known_pod
 from cri.types import Container, PodSandbox
+from kube.meta import is_static
 from kube.objects.core_v1 import Pod
 from kubelet import happened as h
 from kubelet.admission import Room, admit
 from kubelet.checkpoint import Kept, restore
 from kubelet.draft import Emit
-from kubelet.lifecycle import adopt
+from kubelet.lifecycle import adopt, first_state, is_called_over
 from kubelet.model import Instant, Observed, ObservedContainer, PodState, Stage
 from kubelet.observe import PHASES, Observer
 from kubelet.sources.merge import Changes, SourceState
 from kubelet.sources.model import full_name, origin_of
+from kubelet.status.patch import foreign_conditions
 from kubelet.worker import PodWorker, WorkerParts
 
 log = aio_log.get(__name__)
@@ -114,7 +116,7 @@ class Workers:
             found = Found(kept.get(uid), seen)
             self._found[uid] = found
             self._index.update(dict.fromkeys(_ids(seen), uid))
-            if found.kept is not None and found.kept.pod is not None:
+            if found.kept is not None and found.kept.pod is not None and is_static(found.kept.pod):
                 self._names.setdefault(full_name(found.kept.pod), uid)
         log.info("Took stock of the node", pods=len(uids), checkpoints=len(kept))
 
@@ -124,13 +126,12 @@ class Workers:
         """Act on what a delivery changed."""
         for pod in changes.removed:
             self._remove(pod)
-        for pod in (*changes.added, *changes.updated, *changes.reconciled):
+        # What is here already takes up room before anything new is let in.
+        added = sorted(changes.added, key=lambda pod: pod.metadata.uid not in self._found)
+        for pod in (*changes.deleted, *changes.updated, *added):
             self._want(pod)
-        for pod in changes.deleted:
-            self._want(pod)
-            worker = self._workers.get(pod.metadata.uid)
-            if worker is not None:
-                worker.want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
+        for pod in changes.reconciled:
+            self._reconcile(pod)
         if sources.all_delivered():
             self._sources_delivered = True
             self._settle_found(sources)
@@ -147,29 +148,39 @@ class Workers:
                 self._held[name] = pod
             return
         holder = self._names.get(name, uid)
-        if holder != uid:
+        if holder != uid and is_static(pod):
             log.info("Pod waits for another of its name to end", pod=name, uid=uid, other=holder)
             self._held[name] = pod
             return
         found = self._found.pop(uid, None)
         state = self._first_state(uid, pod, found)
-        if state.stop is not None and not state.wanted:
-            if not is_deleted:
-                self._held[name] = pod  # it was on its way out when the agent ended
-            is_deleted = False
+        if state.stop is not None and not state.wanted and not is_deleted:
+            self._held[name] = pod  # it was on its way out when the agent ended
         self._start(state, pod, origin_of(pod), found)
-        if is_deleted:  # seen for the first time when it is already to go: it is cleaned up, never started
-            self._workers[uid].want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
+
+    def _reconcile(self, pod: Pod) -> None:
+        """Only the status in the API moved: mostly our own word come back, which is no news."""
+        worker = self._workers.get(pod.metadata.uid)
+        before = worker.definition if worker is not None else None
+        if worker is None or before is None or worker.is_leaving:
+            return
+        is_over = is_called_over(pod) and worker.state.stage is Stage.SYNCING
+        if is_over or foreign_conditions(pod) != foreign_conditions(before):
+            worker.want(h.DesiredChanged(pod))
 
     def _first_state(self, uid: str, pod: Pod, found: Found | None) -> PodState:
         now = self._now()
         if found is None or (found.kept is None and not found.observed.sandboxes):
-            rejected = admit(pod, self._active_pods(), self._room)
-            return PodState(uid, pod, observed=Observed(now.mono), start_time=now.wall, rejected=rejected)
+            fresh = PodState(uid, pod, observed=Observed(now.mono), start_time=now.wall)
+            fresh = first_state(fresh, now)
+            if fresh.stop is not None:
+                return fresh  # it never begins
+            return replace(fresh, rejected=admit(pod, self._active_pods(), self._room))
         state = self._rebuilt(uid, found)
         if state.stop is not None and not state.wanted:
             return state
-        return replace(state, pod=pod, wanted=True, start_time=state.start_time or now.wall)
+        claimed = replace(state, pod=pod, wanted=True, start_time=state.start_time or now.wall)
+        return first_state(claimed, now)
 
     def _active_pods(self) -> list[Pod]:
         """The pods that take up room on the node."""
@@ -199,6 +210,7 @@ class Workers:
         for uid, found in unclaimed.items():
             state = self._rebuilt(uid, found)
             origin = found.kept.origin if found.kept is not None else ""
+            origin = origin if sources.holds(origin) else uid  # the API's pods go by their uid
             if state.pod is not None and state.wanted and sources.holds(origin):
                 log.warning("Keeping a pod whose manifest cannot be read now", uid=uid, origin=origin)
                 self._start(state, state.pod, origin, found)
@@ -227,7 +239,7 @@ class Workers:
         if found is not None and found.kept is not None:
             worker.status = dict(found.kept.status)  # what was reported goes on, its times included
         self._workers[state.uid] = worker
-        if pod is not None:
+        if pod is not None and is_static(pod):
             self._names[full_name(pod)] = state.uid
         self._reindex(worker, None)
         self._record.changed(worker, state)

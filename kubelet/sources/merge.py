@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
 from kube.errors import FieldError
 from kube.meta import CONFIG_SEEN, CONFIG_SOURCE, full_name
 from kube.objects.core_v1 import Pod
-from kubelet.sources.model import LOCAL_ANNOTATIONS, Delivery, Problem, origin_of
+from kubelet.sources.model import LOCAL_ANNOTATIONS, Delivery, PodChange, Problem, origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,32 @@ def merge(state: SourceState, delivery: Delivery, *, now: str) -> tuple[SourceSt
         problems=problems,
     )
     return after, changes
+
+
+def merge_one(state: SourceState, change: PodChange, *, now: str) -> tuple[SourceState, Changes]:
+    """The same for one pod of a source; the cost does not grow with the other pods (beyond a dict's copy).
+
+    The source promises that no two of its pods have one full name (the API server's cannot).
+    """
+    known = state.pods.get(change.source, {})
+    before = known.get(change.uid)
+    if change.pod is None:
+        if before is None:
+            return state, Changes()
+        rest = {uid: pod for uid, pod in known.items() if uid != change.uid}
+        return replace(state, pods={**state.pods, change.source: rest}), Changes(removed=(before,))
+    seen = before.metadata.annotations.get(CONFIG_SEEN, now) if before is not None else now
+    pod = _annotated(change.pod, change.source, seen)
+    kind = _kind_of_change(before, pod)
+    if before is not None and kind == "":
+        return state, Changes()
+    after = replace(state, pods={**state.pods, change.source: {**known, change.uid: pod}})
+    return after, _only(kind, pod)
+
+
+def _only(kind: str, pod: Pod) -> Changes:
+    fields: dict[str, Any] = {kind: (pod,)}
+    return Changes(**fields)
 
 
 def _unique(

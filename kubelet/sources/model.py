@@ -1,8 +1,8 @@
 """What a source of pods hands over: whole sets of pods, and what is wrong with the rest.
 
-A source calls `deliver(Delivery)` with everything it has, each time something changed, and
-`report(Problem)` once per faulty content. Promise: a source that cannot read its input (as against one
-that read it and found nothing) delivers nothing, so nobody takes "unreadable" for "empty".
+A source calls `deliver(Delivery)` with everything it has, each time something changed (or, after the first
+time, `change(PodChange)` for one pod), and `report(Problem)` once per faulty content.
+Promise: a source that cannot read its input (as against one that read it and found nothing) delivers nothing, so nobody takes "unreadable" for "empty".
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = [
     "Decode",
     "Deliver",
     "Delivery",
+    "PodChange",
     "Problem",
     "Report",
     "full_name",
@@ -73,7 +74,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Everything one source has now. `undecodable`: inputs that are there and cannot be used.
+    """Everything one source has now. `undecodable`: inputs that are there and cannot be used,
+    by origin (path, URL) or, of the API server, by uid.
 
     A pod that came from an undecodable input must not be stopped because of that: a source that knew
     the last good version still lists its pods; after a restart of the agent nobody knows it, and
@@ -83,6 +85,18 @@ class Delivery:
     source: str
     pods: tuple[Pod, ...]
     undecodable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PodChange:
+    """One pod of a source that has delivered a whole set before. `pod` None = the source has it no more.
+
+    What costs one pod's work stays one pod's work: a source that learns of single changes hands over these.
+    """
+
+    source: str
+    uid: str
+    pod: Pod | None
 
 
 Deliver = Callable[[Delivery], None]

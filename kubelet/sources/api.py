@@ -1,0 +1,122 @@
+"""Pods from the API server: those bound to this node, by list and watch.
+
+The first complete list goes out as one whole set, oldest pod first; every change after it as one `PodChange`,
+in the same turn of the loop in which the event arrived. Promises: before the first complete list nothing is
+said; a server that cannot be reached says nothing; a relist tells only what differs. Mirror pods, the API's
+copies of this node's static pods, are not pods to run: they go to `MirrorSink` instead. Every version of any
+other pod is shown to `observe` first, so that the status writer knows what the API holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aio.clock import Clock
+from kube import objects
+from kube.cache import Cache, Change, ChangeKind, Scope
+from kube.client import resources
+from kube.client.model import Client, identify
+from kube.errors import ErrorKind, FieldError
+from kube.meta import is_mirror
+from kube.objects.core_v1 import Pod
+from kube.objects.meta_v1 import ObjectMeta
+from kubelet.sources.model import API, Deliver, Delivery, PodChange, Problem, Report
+
+
+class MirrorSink(Protocol):
+    """Who cares for mirror pods. Both calls return at once."""
+
+    def mirrors(self, pods: Iterable[Pod]) -> None:
+        """Every mirror pod there is: the first complete list."""
+        ...
+
+    def mirror_changed(self, pod: Pod, *, is_gone: bool) -> None:
+        """One that is new or changed, or the last state of one that is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ApiOutlet:
+    """Where what the API says goes. `observe` gets every pod's newest version, `gone` a pod's last one."""
+
+    deliver: Deliver
+    change: Callable[[PodChange], None]
+    report: Report
+    mirrors: MirrorSink
+    observe: Callable[[Pod], None]
+    gone: Callable[[Pod], None]
+
+
+class ApiSource:
+    """`run` is the loop. `has_delivered` once the first complete list went out."""
+
+    def __init__(self, client: Client, node_name: str, clock: Clock, outlet: ApiOutlet) -> None:
+        self.has_delivered = False
+        self._outlet = outlet
+        self._undecodable: dict[str, str] = {}  # uid -> name of what is there and cannot be decoded
+        self.cache: Cache[Pod] = Cache(
+            client,
+            resources.PODS,
+            self._decode,
+            clock=clock,
+            scope=Scope(field_selector=f"spec.nodeName={node_name}"),
+        )
+        self.cache.add_handler(self._take)
+
+    async def run(self) -> None:
+        """Follow the API for ever; an outage is waited out."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.cache.run(), name="pods of the API server")
+            await self.cache.wait_synced()
+            self._deliver_first()
+
+    def _decode(self, raw: bytes) -> Pod:
+        try:
+            pod = objects.decode(raw, Pod)
+        except ValueError as error:
+            self._report(raw, str(error))
+            raise
+        self._undecodable.pop(pod.metadata.uid, None)
+        return pod
+
+    def _report(self, raw: bytes, error: str) -> None:
+        """Say once that a pod cannot be read; it is not stopped for that, and no other one is affected."""
+        identity = identify(raw)
+        if self._undecodable.get(identity.uid) == identity.key:
+            return
+        self._undecodable[identity.uid] = identity.key
+        metadata = ObjectMeta(name=identity.name, namespace=identity.namespace, uid=identity.uid)
+        fault = FieldError("", f"the pod cannot be decoded: {error}", ErrorKind.DECODE)
+        self._outlet.report(Problem(API, identity.key, (fault,), pod=Pod(metadata=metadata)))
+
+    def _deliver_first(self) -> None:
+        if self.has_delivered:
+            return
+        self.has_delivered = True
+        pods = sorted(self.cache.values(), key=lambda pod: pod.metadata.creation_timestamp or "")
+        self._outlet.mirrors.mirrors([pod for pod in pods if is_mirror(pod)])
+        wanted = tuple(pod for pod in pods if not is_mirror(pod))
+        for pod in wanted:
+            self._outlet.observe(pod)
+        self._outlet.deliver(Delivery(API, wanted, frozenset(self._undecodable)))
+
+    def _take(self, change: Change[Pod]) -> None:
+        if not self.has_delivered:
+            if self.cache.has_synced:
+                self._deliver_first()  # the copy has this change already
+            return
+        pod = change.value
+        is_gone = change.kind is ChangeKind.DELETED
+        if is_gone:
+            self._undecodable.pop(pod.metadata.uid, None)
+        if is_mirror(pod):
+            self._outlet.mirrors.mirror_changed(pod, is_gone=is_gone)
+        elif is_gone:
+            self._outlet.gone(pod)
+            self._outlet.change(PodChange(API, pod.metadata.uid, None))
+        else:
+            self._outlet.observe(pod)
+            self._outlet.change(PodChange(API, pod.metadata.uid, pod))
