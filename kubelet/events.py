@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +37,7 @@ class ObjectRef:
     uid: str
     field_path: str = ""
     api_version: str = "v1"
+    resource_version: str = field(default="", compare=False)  # of the object when it happened
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -103,8 +104,8 @@ class RingEvents:
         return iter(self._events.values())
 
 
-def pod_ref(namespace: str, name: str, uid: str) -> ObjectRef:
-    return ObjectRef("Pod", namespace, name, uid)
+def pod_ref(namespace: str, name: str, uid: str, resource_version: str = "") -> ObjectRef:
+    return ObjectRef("Pod", namespace, name, uid, resource_version=resource_version)
 
 
 def node_ref(name: str) -> ObjectRef:
