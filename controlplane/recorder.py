@@ -1,4 +1,6 @@
-"""Events of the control plane's parts: a fact told again counts up instead of filling the store.
+"""Events of the control plane's parts: told at once, written beside the work, one after the other.
+
+A fact told again counts up instead of filling the store.
 
 An Event that says the same of the same object (reason, message, type) is patched: its count and last time.
 What cannot be written is logged and forgotten: an Event is never worth a retry that delays the work it tells
@@ -7,10 +9,11 @@ of.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from aio import log as logs
 from aio.clock import Clock
@@ -25,6 +28,8 @@ NORMAL = "Normal"
 WARNING = "Warning"
 # client-go's EventCorrelator keeps this many.
 _MOST_KEPT = 4096
+MOST_WAITING = 1000
+"""Told and not yet written; what comes beyond that is dropped and said (client-go's broadcaster)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,26 @@ class Recorder:
         self._clock = clock
         self._component = component
         self._told: OrderedDict[tuple[Subject, Note], tuple[str, int]] = OrderedDict()
+        self._waiting: deque[tuple[Subject, Note]] = deque()
+        self._wanted = asyncio.Event()
 
-    async def record(self, subject: Subject, note: Note) -> None:
+    def record(self, subject: Subject, note: Note) -> None:
+        """Returns at once; `run` writes it."""
+        if len(self._waiting) >= MOST_WAITING:
+            log.warning("Dropped an event", reason=note.reason, object=subject.name)
+            return
+        self._waiting.append((subject, note))
+        self._wanted.set()
+
+    async def run(self) -> NoReturn:
+        """Write what was told, for ever; cancel to stop. What waits then is lost."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._waiting:
+                await self._try(*self._waiting.popleft())
+
+    async def _try(self, subject: Subject, note: Note) -> None:
         try:
             await self._write(subject, note)
         except (StatusError, Unreachable) as error:

@@ -132,6 +132,16 @@ class Writer:
         full = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
         return self._note(resource, await self._client.create(resource, full))
 
+    async def ask(
+        self, resource: Resource, value: JsonObject, subresource: str, body: JsonObject
+    ) -> JsonObject:
+        """POST to a subresource that stores nothing (a ServiceAccount's token); `body` is whole."""
+        self._must_write(resource)
+        found = value["metadata"]
+        return await self._client.create(
+            resource, body, namespace=found.get("namespace", ""), name=found["name"], subresource=subresource
+        )
+
     async def patch(
         self,
         resource: Resource,
@@ -182,10 +192,10 @@ class Writer:
         options = DeleteOptions(propagation="Background")
         await self._client.delete_collection(resource, namespace=namespace, options=options)
 
-    async def tell(self, resource: Resource, value: JsonObject, note: Note) -> None:
-        """An Event; a failure to write it is only logged."""
+    def tell(self, resource: Resource, value: JsonObject, note: Note) -> None:
+        """An Event, written in a while; a failure to write it is only logged."""
         about = {"apiVersion": resource.api_version, "kind": resource.kind, **value}
-        await self._recorder.record(Subject.of(about), note)
+        self._recorder.record(Subject.of(about), note)
 
     def _must_write(self, resource: Resource) -> None:
         if resource not in self._writes:

@@ -320,7 +320,7 @@ class DeploymentController:
             )
 
     async def _tell(self, snapshot: Snapshot, message: str, api: Writer) -> None:
-        await api.tell(r.DEPLOYMENTS, snapshot.deployment, Note(SCALING_EVENT, message))
+        api.tell(r.DEPLOYMENTS, snapshot.deployment, Note(SCALING_EVENT, message))
 
     async def _report(self, snapshot: Snapshot, said: s.Said | None, api: Writer) -> Result:
         deployment, now = snapshot.deployment, self._clock.now()

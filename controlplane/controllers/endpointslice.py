@@ -72,10 +72,10 @@ def _groups(service: JsonObject, pods: Iterable[JsonObject], zones: Mapping[str,
     for family in service["spec"].get("ipFamilies") or ["IPv4"]:
         filled = False
         for pod in chosen:
-            address = _address(pod, family)
+            address = address_of(pod, family)
             if address is None:
                 continue
-            ports = tuple(_ports(service, pod))
+            ports = tuple(ports_of(service, pod))
             group = found.setdefault(_mark(family, ports), _Group(family, ports, {}))
             group.endpoints[pod["metadata"]["uid"]] = endpoint(service, pod, address, zones)
             filled = True
@@ -142,7 +142,7 @@ def endpoint(service: JsonObject, pod: JsonObject, address: str, zones: Mapping[
     return value
 
 
-def _address(pod: JsonObject, family: str) -> str | None:
+def address_of(pod: JsonObject, family: str) -> str | None:
     state = pod.get("status") or {}
     known = [item["ip"] for item in state.get("podIPs") or []] or (
         [state["podIP"]] if state.get("podIP") else []
@@ -150,7 +150,7 @@ def _address(pod: JsonObject, family: str) -> str | None:
     return next((text for text in known if (":" in text) == (family == "IPv6")), None)
 
 
-def _ports(service: JsonObject, pod: JsonObject) -> Iterator[JsonObject]:
+def ports_of(service: JsonObject, pod: JsonObject) -> Iterator[JsonObject]:
     for port in service["spec"].get("ports") or []:
         protocol = port.get("protocol", "TCP")
         number = _target(pod, port.get("targetPort") or port["port"], protocol)

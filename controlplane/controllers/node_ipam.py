@@ -65,7 +65,7 @@ class NodeIpamController:
             if cidr is None:
                 log.warning("No pod range is left for a node", node=name, cluster=str(self._cluster))
                 note = Note(FULL_EVENT, f"Node {name} status is now: {FULL_EVENT}", WARNING)
-                await api.tell(r.NODES, node, note)
+                api.tell(r.NODES, node, note)
                 continue
             await api.patch(r.NODES, node, {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}})
         return DONE

@@ -143,6 +143,18 @@ def leaves_in(pod: JsonObject, taints: Sequence[JsonObject], now: datetime) -> f
     return min(waits, default=None)
 
 
+def disruption(pod: JsonObject, now: datetime) -> JsonObject:
+    """The status of a pod that must leave its node says by whom it was ended (KEP-3329)."""
+    message = "Taint manager: deleting due to NoExecute taint"
+    target = {
+        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
+        "message": message, "lastTransitionTime": meta.format_time(now),
+    }  # fmt: skip
+    old = (pod.get("status") or {}).get("conditions") or []
+    others = [item for item in old if item["type"] != target["type"]]
+    return {"status": {"conditions": [*others, target]}}
+
+
 def _tolerates(toleration: JsonObject, taint: JsonObject) -> bool:
     if toleration.get("effect") not in (None, "", taint["effect"]):
         return False
@@ -239,12 +251,12 @@ class NodeLifecycleController:
             if wait > 0:
                 waits.append(wait)
                 continue
+            api.tell(r.PODS, pod, Note(EVICTED_EVENT, f"Marking for deletion Pod {key_of(pod)}"))
             try:
+                await api.patch(r.PODS, pod, disruption(pod, now), subresource="status", strict=True)
                 await api.delete(r.PODS, pod)
             except status.NotFound:
                 continue
-            name = key_of(pod)
-            await api.tell(r.PODS, pod, Note(EVICTED_EVENT, f"Marking for deletion Pod {name}"))
         return min(waits, default=None)
 
 

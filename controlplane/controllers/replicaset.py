@@ -1,15 +1,17 @@
 """ReplicaSet and ReplicationController: as many pods as asked for, each its own.
 
 Pods that match and belong to nobody are adopted, its own that no longer match are let go. Which pods go first
-when there are too many is upstream's order (ActivePodsWithRanks). Pods are made one
-after the other and the first refusal ends it, so that a template that is refused costs one call.
+when there are too many is upstream's order (ActivePodsWithRanks). Pods are made in
+batches of 1, 2, 4 … at once and a batch with a refusal is the last, so that a template that is refused costs
+one call (slowStartBatch).
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -175,8 +177,7 @@ class ReplicaSetController:
             await self._create(owner, plan.create, api)
         except StatusError as error:
             failure = error
-        for pod in plan.delete:
-            await self._delete(owner, pod, api)
+        await _all(self._delete(owner, pod, api) for pod in plan.delete)
         gone = {pod["metadata"]["uid"] for pod in plan.release}
         kept = [
             pod for pod in candidates if pod["metadata"]["uid"] not in gone and self._is_own(owner, pod, plan)
@@ -218,16 +219,22 @@ class ReplicaSetController:
         return True
 
     async def _create(self, owner: JsonObject, count: int, api: Writer) -> None:
-        for _ in range(count):
-            try:
-                made = await api.create(r.PODS, p.from_template(self._resource, owner))
-            except StatusError as error:
-                await api.tell(
-                    self._resource, owner, Note(FAILED_CREATE, f"Error creating: {error}", WARNING)
-                )
-                raise
-            name = made["metadata"]["name"]
-            await api.tell(self._resource, owner, Note(SUCCESSFUL_CREATE, f"Created pod: {name}"))
+        """Raises the first refusal, when every call of its batch has been answered."""
+        made, batch = 0, 1
+        while made < count:
+            batch = min(batch, count - made)
+            await _all(self._create_one(owner, api) for _ in range(batch))
+            made += batch
+            batch *= 2
+
+    async def _create_one(self, owner: JsonObject, api: Writer) -> None:
+        try:
+            made = await api.create(r.PODS, p.from_template(self._resource, owner))
+        except StatusError as error:
+            api.tell(self._resource, owner, Note(FAILED_CREATE, f"Error creating: {error}", WARNING))
+            raise
+        name = made["metadata"]["name"]
+        api.tell(self._resource, owner, Note(SUCCESSFUL_CREATE, f"Created pod: {name}"))
 
     async def _delete(self, owner: JsonObject, pod: JsonObject, api: Writer) -> None:
         try:
@@ -235,7 +242,14 @@ class ReplicaSetController:
         except status.NotFound:
             return
         message = f"Deleted pod: {pod['metadata']['name']}"
-        await api.tell(self._resource, owner, Note(SUCCESSFUL_DELETE, message))
+        api.tell(self._resource, owner, Note(SUCCESSFUL_DELETE, message))
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All at once, each to its end; raises the first failure."""
+    for answer in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
 
 
 def _comparable(old: JsonObject) -> JsonObject:

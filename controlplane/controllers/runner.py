@@ -10,7 +10,8 @@ writes the local copy does not show yet waits for it, so that nothing is ever do
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NoReturn
 
 import msgspec
@@ -39,8 +40,9 @@ _LOOK_AGAIN_SECONDS = 0.2
 class _Running:
     """One controller with its queue."""
 
-    def __init__(self, controller: Controller, recorder: Recorder) -> None:
+    def __init__(self, controller: Controller, client: Client, recorder: Recorder) -> None:
         self.controller = controller
+        self.client = client
         self.recorder = recorder
         self.queue: KeyedQueue[str] = KeyedQueue()
         self.failures: dict[str, int] = {}
@@ -48,14 +50,22 @@ class _Running:
 
 
 class Runner:
-    def __init__(self, client: Client, controllers: Sequence[Controller], *, clock: Clock) -> None:
-        self._client = client
+    """`client` reads for all of them; each writes with that of `clients` under its name, if there is one."""
+
+    def __init__(
+        self, client: Client, controllers: Sequence[Controller], *, clock: Clock,
+        clients: Mapping[str, Client] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         kinds = dict.fromkeys(kind for controller in controllers for kind in controller.reads)
         self._caches: dict[Resource, Cache[JsonObject]] = {
             kind: Cache(client, kind, _read, clock=clock, indexes=INDEXES) for kind in kinds
         }
         self._view = View(self._caches)
-        self._running = [_Running(item, Recorder(client, clock, item.name)) for item in controllers]
+        self._running = [
+            _Running(item, own, Recorder(own, clock, item.name))
+            for item in controllers
+            for own in (clients.get(item.name, client),)
+        ]
 
     async def run(self) -> NoReturn:
         """For ever; cancel to stop."""
@@ -65,6 +75,7 @@ class Runner:
             for cache in self._caches.values():
                 await cache.wait_synced()
             for running in self._running:
+                group.create_task(running.recorder.run())
                 self._connect(running)
                 for _ in range(WORKERS):
                     group.create_task(self._work(running))
@@ -98,7 +109,7 @@ class Runner:
             running.queue.add_after(key, _LOOK_AGAIN_SECONDS)
             return
         running.written.pop(key, None)
-        api = Writer(self._client, running.recorder, controller.reads, controller.writes)
+        api = Writer(running.client, running.recorder, controller.reads, controller.writes)
         try:
             result = await controller.reconcile(key, self._view, api)
         except (StatusError, Unreachable) as error:

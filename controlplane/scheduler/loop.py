@@ -73,6 +73,7 @@ class Scheduler:
         """For ever; cancel to stop. Bindings under way are then cancelled too."""
         caches: list[Cache[object]] = [self._pods, self._nodes, self._spaces, *self._owners.values()]  # type: ignore[list-item]
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._recorder.run())
             for cache in caches:
                 group.create_task(cache.run())
             for cache in caches:
@@ -209,7 +210,7 @@ class Scheduler:
             return
         log.info("Pod placed", pod=key, uid=pod.metadata.uid, node=node)
         message = f"Successfully assigned {key} to {node}"
-        await self._recorder.record(_subject(pod), Note(SCHEDULED_EVENT, message))
+        self._recorder.record(_subject(pod), Note(SCHEDULED_EVENT, message))
 
     async def _binding_failed(self, pod: Pod, key: str, error: Exception) -> None:
         log.warning("Cannot bind a pod", pod=key, uid=pod.metadata.uid, err=error)
@@ -223,7 +224,7 @@ class Scheduler:
     # --- what goes out ---
 
     async def _complain(self, pod: Pod, reason: str, message: str) -> None:
-        await self._recorder.record(_subject(pod), Note(FAILED_EVENT, message, WARNING))
+        self._recorder.record(_subject(pod), Note(FAILED_EVENT, message, WARNING))
         await self._tell(pod, reason, message)
 
     async def _tell(self, pod: Pod, reason: str, message: str) -> None:
