@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to be written: a new Event object when `count` is 1, else a new count on the one of that name."""
+    """What is to be written: a new Event object when `count` is 1, else a new count on the one named."""
 
     name: str
     event: Event
