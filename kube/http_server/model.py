@@ -105,9 +105,11 @@ class Tunnel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """`body` is whole, or `stream` gives the pieces, each to be sent at once; the server closes it, also when
-    the client goes. With `upgrade` the answer is a 101 with these headers (which name the protocol: `Upgrade`),
-    and the function then has the connection until it returns; content type and body are not sent."""
+    """`body` is whole, or `stream` gives the pieces, each to be sent at once; the server closes it with
+    `aclose`, also when the client goes. With `upgrade` the answer is a 101 with these headers (which name the
+    protocol: `Upgrade`), and the function then has the connection until it returns; it is called even when
+    the client is gone by then. Only for a request that asks for an upgrade; content type and body are not
+    sent."""
 
     code: int = 200
     body: bytes = b""
