@@ -117,7 +117,9 @@ class Connection(asyncio.Protocol):
         self._is_half_closed = True
         self._reader.end()
         self._reader.is_last = True
-        if self._task is not None and self._streaming:
+        # Nobody waits for a stream or a tunnel who sends no more.
+        is_upgrade = self._reader.is_upgrade_pending and not self._reader.arrived
+        if self._task is not None and (self._streaming or is_upgrade):
             self._task.cancel()
         if self._task is None:
             self._next(Phase.IDLE)
@@ -282,6 +284,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + b"Connection: Upgrade\r\n\r\n")
             self._tunnel = tunnel
             self._resume_reading()
+            if self._is_half_closed:
+                tunnel.feed_eof()
         try:
             await upgrade(tunnel)
         except ConnectionError as error:
