@@ -6,46 +6,17 @@ with the answers that let a test or a bare server go without (`AllowAll`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from kube.client.model import JsonObject
 from kube.client.resources import Resource
-
-JSON = "application/json"
-MAX_BODY_BYTES = 3 * 1024 * 1024
-"""Of a request (server.Config MaxRequestBodyBytes)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request. Header names are in lower case; `query` holds every value of a name, decoded."""
-
-    method: str
-    path: str
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    peer_certificate: bytes = b""
-    """DER of the client's certificate, already verified against the client CA; empty for none."""
-
-    def one(self, name: str) -> str:
-        """The first value of a query parameter, "" when it is not there."""
-        values = self.query.get(name)
-        return values[0] if values else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """`body` is whole, or `stream` gives the pieces, each to be sent at once; the sender closes it."""
-
-    code: int = 200
-    body: bytes = b""
-    content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    stream: AsyncIterator[bytes] | None = None
+from kube.http_server.limits import MAX_BODY_BYTES as MAX_BODY_BYTES
+from kube.http_server.model import JSON as JSON
+from kube.http_server.model import Request as Request
+from kube.http_server.model import Response as Response
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 
 from aio.clock import SystemClock
@@ -275,8 +276,8 @@ async def test_metadata_alone_is_given_to_those_who_ask_for_it(api: World) -> No
     await watcher.close()
     assert not api.server.cache.of(r.CONFIG_MAPS).watchers
     assert (await api.do("GET", f"{MAPS}/x", code=404, accept=accept))["kind"] == "Status"
-    table = accept.replace("PartialObjectMetadata", "Table")
-    assert (await api.do("GET", f"{MAPS}/m00", accept=table))["kind"] == "ConfigMap"
+    unknown = accept.replace("PartialObjectMetadata", "Unicorn")
+    assert (await api.do("GET", f"{MAPS}/m00", accept=unknown))["kind"] == "ConfigMap"
 
 
 @pytest.mark.pure
@@ -372,6 +373,8 @@ async def _send_badly() -> None:
             writer.write(f"{head}4194304\r\n\r\n".encode())
             async with asyncio.timeout(5):
                 assert (await reader.readline()).split()[1] == b"413"
+                told = msgspec.json.decode((await reader.read()).partition(b"\r\n\r\n")[2])
+            assert (told["kind"], told["reason"], told["code"]) == ("Status", "RequestEntityTooLarge", 413)
             writer.close()
             assert (await api.do("GET", MAPS))["items"] == []
         finally:
