@@ -37,6 +37,10 @@ class Flags:
     root_dir: str = "/var/lib/kubelet"
     local_socket: str = ""
     relist_period: float = 300.0  # kubelet 1.36: eventedPLEGRelistPeriod
+    pod_network_bridge: str = ""
+    pod_network_conflist: str = "/etc/cni/net.d/10-pykubelet.conflist"
+    pod_network_leases: str = ""
+    cni_bin_dir: str = "/usr/lib/cni,/opt/cni/bin"
     cloud_provider: str = ""
     cloud_config: str = ""
     node_labels: Mapping[str, str] = field(default_factory=dict)

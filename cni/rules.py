@@ -1,0 +1,43 @@
+"""Rules handed to the kernel: one run of `nft -f -`, one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from aio.errors import Retry, cannot
+
+SECONDS = 10.0
+_PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class RulesError(Retry):
+    """nft is not installed, did not end, or refused; nothing was changed."""
+
+
+async def apply(text: str) -> None:
+    """Take `text` (of cni.filter_table) as a whole or not at all. RulesError."""
+    path = f"{os.environ.get('PATH', '')}:{_PLACES}"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nft",
+            "-f",
+            "-",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": path},
+        )
+    except OSError as error:
+        raise RulesError(cannot("write packet rules", f"nft cannot be run: {error.strerror}")) from error
+    try:
+        async with asyncio.timeout(SECONDS):
+            _, errors = await process.communicate(text.encode())
+    except TimeoutError as error:
+        raise RulesError(cannot("write packet rules", f"nft did not end in {SECONDS:g} s")) from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise RulesError(cannot("write packet rules", errors.decode("utf-8", "replace").strip()))
