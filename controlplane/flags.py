@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str]) -> Flags:
         data_dir=found.data_dir,
         bind_address=found.bind_address,
         secure_port=found.secure_port,
-        advertise_address=found.advertise_address,
+        advertise_address=found.advertise_address or "",
         service_cluster_ip_range=found.service_cluster_ip_range,
         cluster_cidr=found.cluster_cidr,
         components=found.components,
@@ -86,7 +86,13 @@ def _parser() -> _Parser:
     add("--data-dir", type=Path, default=DATA_DIR, metavar="DIR", help="store and certificates (%(default)s)")
     add("--bind-address", type=_address, default="0.0.0.0", metavar="IP", help="(%(default)s)")
     add("--secure-port", type=_port, default=6443, metavar="PORT", help="0 takes any free one (%(default)s)")
-    add("--advertise-address", type=_address, default="", metavar="IP", help="by which pods reach the server")
+    add(
+        "--advertise-address",
+        type=_address,
+        default=None,
+        metavar="IP",
+        help="by which pods reach the server",
+    )
     add(
         "--service-cluster-ip-range",
         type=_network,

@@ -82,6 +82,11 @@ def declared() -> tuple[Declared, ...]:
     return tuple(parse(text))
 
 
+def node_rules() -> tuple[Rule, ...]:
+    """What every node may do, whichever it is: the role system:node, which the Node authorizer carries."""
+    return next(item.rules for item in declared() if item.name == "system:node")
+
+
 def objects() -> list[Json]:
     """Every role, then every binding, new objects each time."""
     roles = [item.role() for item in declared()]

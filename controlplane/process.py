@@ -1,0 +1,113 @@
+"""The wire-up of kube-controlplane: the only file here that knows everyone.
+
+Order matters: certificates and store, then the API server over them, then its socket, then what a cluster
+starts with, then the parts that are its clients. Stopping goes the other way: clients, socket, server, store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aio import log
+from aio.clock import Clock, SystemClock
+from aio.errors import cannot
+from aio.supervise import Ending, Stage, Supervisor
+from controlplane import components
+from controlplane.access import Credentials, Gate, keep_credentials
+from controlplane.api.http import HttpServer
+from controlplane.api.model import UserInfo
+from controlplane.api.server import ApiServer
+from controlplane.bootstrap.plan import Cluster
+from controlplane.bootstrap.write import write_bootstrap
+from controlplane.components import Controlled
+from controlplane.credentials import CONTROLLER_MANAGER
+from controlplane.credentials import SCHEDULER as SCHEDULER_USER
+from controlplane.direct import DirectClient
+from controlplane.flags import CONTROLLERS, SCHEDULER, Flags
+from controlplane.place import Place, place_of
+from controlplane.store.sqlite import open_store
+from kube.files import write_atomically
+from kube.http_server.tls import server_context
+
+_log = log.get(__name__)
+
+STORE_NAME = "state.db"
+STAGES = (Stage("clients", 0.8), Stage("server", 0.2))
+
+
+async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
+    """Run the API server, and with it the components that are asked for, until `stop`. Raises what it cannot
+    start with: OSError, StoreError, BadCertificate, BadTokenFile."""
+    clock, place = SystemClock(), place_of(flags)
+    done: list[str] = []
+    async with AsyncExitStack() as stack:
+        flags.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        making = asyncio.create_task(asyncio.to_thread(keep_credentials, flags, place, clock.now()))
+        stack.push_async_callback(asyncio.wait, (making,))
+        store = await open_store(flags.data_dir / STORE_NAME, clock=clock)
+        stack.push_async_callback(store.close)
+        credentials = await making
+        gate = Gate(credentials, flags.service_cluster_ip_range, clock)
+        checks = {"poststarthook/bootstrap": lambda: "" if done else "not finished"}
+        server = ApiServer(store, clock, gate.access(checks))
+        await server.start()
+        stack.push_async_callback(server.stop)
+        gate.attach(server.cache)
+        http = await _listen(server, flags, credentials)
+        stack.push_async_callback(http.stop)
+        port = http.address[1]
+        gate.url = f"https://{_shown(place.advertised)}:{port}"
+        ca = credentials.ca.decode()
+        cluster = Cluster(flags.service_cluster_ip_range, (place.advertised,), port, ca)
+        await write_bootstrap(store, server.cache, server.registry, cluster, clock)
+        done.append("bootstrap")
+        supervisor = Supervisor(STAGES)
+        supervisor.add("watch cache", server.ended, stage="server")
+        _add_clients(supervisor, server, flags, ca, clock)
+        _announce(flags, place, port)
+        return await supervisor.run(stop)
+
+
+async def _listen(server: ApiServer, flags: Flags, credentials: Credentials) -> HttpServer:
+    pair = credentials.pki.serving
+    tls = server_context(pair.certificate, pair.key, client_ca=credentials.ca)
+    http = HttpServer(server.pipeline, flags.bind_address, flags.secure_port, tls=tls)
+    try:
+        await http.start()
+    except OSError as error:
+        where = f"listen on {_shown(flags.bind_address)}:{flags.secure_port}"
+        raise OSError(error.errno, cannot(where, f"because {error.strerror or error}")) from error
+    return http
+
+
+def _add_clients(supervisor: Supervisor, server: ApiServer, flags: Flags, ca: str, clock: Clock) -> None:
+    """Each part asks the server as the user that it is on any cluster."""
+
+    def client_as(user: UserInfo) -> DirectClient:
+        return DirectClient(server.pipeline_as(user).handle)
+
+    if SCHEDULER in flags.components:
+        client = client_as(components.system_user(SCHEDULER_USER))
+        supervisor.add("scheduler", components.scheduler(client, clock), stage="clients")
+    if CONTROLLERS in flags.components:
+        client = client_as(components.system_user(CONTROLLER_MANAGER))
+        controlled = Controlled(ca, flags.cluster_cidr, client_as)
+        supervisor.add("controllers", components.controllers(client, clock, controlled), stage="clients")
+
+
+def _announce(flags: Flags, place: Place, port: int) -> None:
+    """The server answers: tell who waits for it, and keep the collector away from what will never go."""
+    if flags.address_file:
+        write_atomically(
+            Path(flags.address_file), f"{_shown(place.advertised)}:{port}\n".encode(), mode=0o644
+        )
+    gc.collect()
+    gc.freeze()
+    _log.info("Serving", address=f"{flags.bind_address}:{port}", advertised=place.advertised)
+
+
+def _shown(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
