@@ -101,9 +101,9 @@ _PROCESS = _process(
     root-dir string | Directory of the agent's files (pods, volumes, checkpoints).
     local-socket string | Socket of the read-only view of pods; default kubelet.sock in --root-dir.
     relist-period duration | How often everything is compared with the runtime although no event came.
-    pod-network-bridge string | Keep a pod network of this name from the node's pod range; empty = leave it to others.
+    pod-network-bridge string | Keep a pod network of this name from the node's range; empty = others do.
     pod-network-conflist string | File that the network list is written to, where the runtime reads it.
-    pod-network-leases string | Directory of the addresses given to pods; default network/leases in --root-dir.
+    pod-network-leases string | Directory of addresses given to pods; default network in --root-dir.
     cni-bin-dir string | Directories of the CNI plugins, with commas between.
     cloud-provider string inert | "external" when a cloud controller initialises the node, else empty.
     cloud-config string deprecated inert | Configuration of a built-in cloud provider; there is none any more.
