@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,14 +37,14 @@ from kubelet.images.puller import ImagePuller
 from kubelet.messages import TerminationMessages
 from kubelet.node.facts import CGROUP_V1_MESSAGE, read_node
 from kubelet.node.process import freeze_garbage_collector
+from kubelet.objects.pod_inputs import NoPodInputs
 from kubelet.observe import Observer
-from kubelet.podspec.env import NoObjects
 from kubelet.record import PodRecord
 from kubelet.runtime_loops import RuntimeLoops
 from kubelet.server.healthz import healthz_routes
 from kubelet.server.http import Router
 from kubelet.server.plain import PlainServer, serve_tcp, serve_unix
-from kubelet.server.view import view_routes
+from kubelet.server.view import drain_action, view_routes
 from kubelet.source_set import make_sources, source_names
 from kubelet.sources.merge import expecting
 from kubelet.status.inputs import NodeFacts as StatusNode
@@ -92,7 +93,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     executor = ActionExecutor(
         runtime.runtime, observer, images, volumes, LogFiles(lambda: facts),
         HookRunner(runtime.runtime.exec_sync, http_get, clock, record.hook_fell_back),
-        NoObjects(), lambda: facts, clock, executors, record.forget, sink,
+        NoPodInputs(), lambda: facts, clock, executors, record.forget, sink,
         partial(make_shared, mounter, facts.root_dir),
     )  # fmt: skip
     policy = Policy(config.crash_loop_back_off.max_container_restart_period)
@@ -108,7 +109,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
 
     # Take stock before anything is heard of: events and sources then build on it.
     await workers.find(await executors.run("fsync", checkpoints.read_all), await volumes.on_disk())
-    servers = await _serve(settings, view, loops)
+    servers = await _serve(settings, view, loops, desired.drain)
 
     supervisor = Supervisor(STAGES)
     sources = make_sources(config, facts.node_name, executors, desired.deliver, desired.report)
@@ -144,14 +145,16 @@ async def _mounts_read_only_below(runtime: Runtime) -> bool:
     return features is not None and features.recursive_read_only_mounts
 
 
-async def _serve(settings: Settings, view: PodView, loops: RuntimeLoops) -> list[PlainServer]:
-    """healthz on loopback, and the read-only view on a socket of root's own."""
+async def _serve(
+    settings: Settings, view: PodView, loops: RuntimeLoops, drain: Callable[[], None]
+) -> list[PlainServer]:
+    """healthz on loopback, and the view on a socket of root's own."""
     flags, config = settings.flags, settings.config
     servers = []
     if config.healthz_port:
         checks = {"ping": lambda: None, "log": lambda: None, "syncloop": loops.health}
         router = Router(healthz_routes(checks))
         servers.append(await serve_tcp("healthz", config.healthz_bind_address, config.healthz_port, router))
-    local = Router(view_routes(view, lambda: encode(config)))
+    local = Router(view_routes(view, lambda: encode(config)), drain_action(drain))
     servers.append(await serve_unix("local", flags.socket_path(), local))
     return servers

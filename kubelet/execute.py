@@ -22,6 +22,7 @@ from aio.executors import Executors
 from aio.places import Places
 from cri.errors import CriError, NameReserved, NotFound
 from cri.service import RuntimeService
+from kube.meta import is_static
 from kube.objects.core_v1 import Container, LifecycleHandler, Pod
 from kubelet import actions as a
 from kubelet import events
@@ -30,11 +31,12 @@ from kubelet.files import LogFiles
 from kubelet.images.model import ImageRequest, ImageResult, ImageSource
 from kubelet.model import ObservedContainer, PodState
 from kubelet.node.strays import kill_processes_of, stuck_task
+from kubelet.objects.pod_inputs import Environment, PodInputs
 from kubelet.observe import Observer, just_created
 from kubelet.podspec.container_config import container_config
 from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
 from kubelet.podspec.downward import DownwardFacts
-from kubelet.podspec.env import ObjectLookup, container_env
+from kubelet.podspec.env import container_env, skipped_keys
 from kubelet.podspec.names import ContainerFacts, PodIdentity
 from kubelet.podspec.sandbox_config import dns_for_pod, sandbox_config
 from kubelet.volumes.service import MountWishes, PodVolumes
@@ -51,6 +53,8 @@ STUCK_RETRY_SECONDS = 0.1
 PLACE_PATIENCE_SECONDS = 2.0
 # What is the pod's own fault seldom mends itself (upstream's backOffPeriod).
 REJECTED_RETRY_SECONDS = 10.0
+
+INVALID_ENV_NAMES = "InvalidEnvironmentVariableNames"
 
 # Who gets a place first: a pod that has begun is brought up before another begins.
 _START, _CREATE, _RUN_SANDBOX = range(3)
@@ -81,7 +85,7 @@ class ActionExecutor:
     volumes: PodVolumes
     logs: LogFiles
     hooks: Hooks
-    lookup: ObjectLookup
+    inputs: PodInputs
     node: Callable[[], NodeFacts]
     clock: Clock
     executors: Executors
@@ -154,6 +158,12 @@ class ActionExecutor:
         for problem in dns_for_pod(pod, self.node()).problems:
             self.sink.record(events.Event(events.WARNING, problem.reason, problem.message, about))
 
+    def _tell_skipped(self, pod: Pod, container: Container, environment: Environment) -> None:
+        meta = pod.metadata
+        about = events.pod_ref(meta.namespace, meta.name, meta.uid)
+        for text in skipped_keys(container, meta.namespace, environment.lookup):
+            self.sink.record(events.Event(events.WARNING, INVALID_ENV_NAMES, text, about))
+
     async def _drop_sandbox(self, sandbox_id: str) -> None:
         async with _gone_is_fine():
             await self.runtime.stop_pod_sandbox(sandbox_id)
@@ -177,6 +187,7 @@ class ActionExecutor:
 
     async def prepare_volumes(self, state: PodState, _action: a.PrepareVolumes) -> h.Result:
         pod = _pod(state)
+        self.inputs.register(pod)
         if _propagates_mounts(pod):
             await self.executors.run("mount", self.share_mounts, key=state.uid)
         await self.volumes.mount_all(pod)
@@ -184,10 +195,12 @@ class ActionExecutor:
 
     async def release_volumes(self, state: PodState, _action: a.ReleaseVolumes) -> h.Result:
         await self.volumes.unmount_all(state.uid)
+        self.inputs.forget(state.uid)
         return h.Result()
 
     async def forget_pod(self, state: PodState, _action: a.ForgetPod) -> h.Result:
         self.images.forget_pod(state.uid)
+        self.inputs.forget(state.uid)
         await self.volumes.remove_pod_dir(state.uid)
         identity = _identity(state)
         if identity is not None:
@@ -206,7 +219,9 @@ class ActionExecutor:
             events.pod_ref(meta.namespace, meta.name, meta.uid), container.name, group=group
         )
         policy = container.image_pull_policy or "IfNotPresent"
-        request = ImageRequest(about, container.image or "", policy)
+        self.inputs.register(pod)
+        auths = await self.inputs.credentials(pod, container.image or "")
+        request = ImageRequest(about, container.image or "", policy, auths)
         fresh = bool(state.memory(action.container).failure)
         result = await self.images.ensure(request, fresh=fresh)
         if not result.is_ready:
@@ -219,7 +234,10 @@ class ActionExecutor:
         container = _container(pod, action.container)
         node = self.node()
         facts = DownwardFacts(node.node_name, node.node_ips, _pod_ips(state, node), node.allocatable)
-        envs = container_env(pod, container, facts, self.lookup)
+        self.inputs.register(pod)
+        environment = await self.inputs.environment(pod, container)
+        envs = container_env(pod, container, facts, environment.lookup, environment.services)
+        self._tell_skipped(pod, container, environment)
         wishes = MountWishes(action.restart_count, _pod_ips(state, node), envs)
         mounts = await self.volumes.container_mounts(pod, container, wishes)
         context = ContainerContext(
@@ -229,7 +247,7 @@ class ActionExecutor:
             envs=tuple(envs.items()),
             mounts=mounts,
             extra_groups=self._groups(state.uid),
-            static_pod=True,
+            static_pod=is_static(pod),
         )
         config = container_config(pod, container, action.restart_count, context)
         box = sandbox_config(pod, _attempt(state, action.sandbox_id), SandboxContext(node))

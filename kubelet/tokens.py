@@ -1,7 +1,7 @@
 """Service account tokens of pods: asked for once per pod and audience, renewed in time, gone with the pod.
 
 A token is due at 80 % of its life or after 24 h, whichever is first, up to 10 s earlier so that not all come
-at once (pkg/kubelet/token/token_manager.go). Then `due(uid)` is called: whoever shows the token asks again
+at once (pkg/kubelet/token/token_manager.go). Then listeners hear of it: whoever shows the token asks again
 and gets a new one. While the server is away the old one serves until it expires, and is asked for again with
 growing pauses. Equal questions under way share one request; different pods never wait for each other.
 """
@@ -97,21 +97,24 @@ class _Entry:
 
 
 class Tokens:
-    """Belongs to one event loop. `due(uid)` must not block."""
+    """Belongs to one event loop."""
 
     def __init__(
         self,
         client: Client,
         clock: Clock,
-        due: Callable[[str], None],
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._clock = clock
-        self._due = due
+        self._listeners: list[Callable[[str], None]] = []
         self._jitter = jitter
         self._pods: dict[str, dict[TokenWish, _Entry]] = {}
+
+    def add_listener(self, listener: Callable[[str], None]) -> None:
+        """Called with the uid of a pod one of whose tokens is due; must not block."""
+        self._listeners.append(listener)
 
     async def get(self, pod: Pod, wish: TokenWish) -> str:
         """A token that is good for now. TokenError when there is none and the server gives none."""
@@ -174,6 +177,7 @@ class Tokens:
     def _look(self, uid: str, entry: _Entry, wall: float) -> None:
         if self._clock.wall() >= wall:
             entry.timer = None
-            self._due(uid)
+            for listener in self._listeners:
+                listener(uid)
         else:
             self._wake_at(uid, entry, wall)

@@ -34,9 +34,9 @@ from kubelet.images.model import PullLimits
 from kubelet.images.puller import ImagePuller
 from kubelet.messages import TerminationMessages
 from kubelet.model import Stage
+from kubelet.objects.pod_inputs import NoPodInputs
 from kubelet.observe import Observer
 from kubelet.podspec.context import NodeFacts
-from kubelet.podspec.env import NoObjects
 from kubelet.record import PodRecord
 from kubelet.runtime_loops import RuntimeLoops
 from kubelet.sources.identity import Origin
@@ -153,7 +153,7 @@ class SimNode:
         hooks = HookRunner(self.runtime.exec_sync, _answer_ok, clock, self.record.hook_fell_back)
         executor = ActionExecutor(
             self.runtime, observer, self.images, volumes, LogFiles(lambda: facts), hooks,
-            NoObjects(), lambda: facts, clock, executors, self.record.forget, self.sink, lambda: None,
+            NoPodInputs(), lambda: facts, clock, executors, self.record.forget, self.sink, lambda: None,
         )  # fmt: skip
         parts = WorkerParts(clock, executor, self.record, Policy(), lambda name: self.point(name))
         self.workers = Workers(parts, observer, self.record, Room(ALLOCATABLE))

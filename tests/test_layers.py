@@ -120,6 +120,7 @@ PURE = (
     "kubelet/finish.py",
     "kubelet/happened.py",
     "kubelet/images/decide.py",
+    "kubelet/images/keyring.py",
     "kubelet/images/model.py",
     "kubelet/images/rate.py",
     "kubelet/images/reference.py",

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from kube.objects.core_v1 import EnvFromSource, EnvVarSource, Pod
+from kube.validation.names import env_name
 from kubelet.podspec.downward import DownwardFacts, field_value, resource_value
 from kubelet.podspec.errors import ContainerConfigError, ObjectNotFound
 from kubelet.podspec.expansion import expand_with
@@ -77,12 +78,39 @@ def _from_source(source: EnvFromSource, namespace: str, lookup: ObjectLookup) ->
     if source.config_map_ref is not None:
         reference = source.config_map_ref
         found = _config_map(namespace, reference.name or "", lookup, optional=bool(reference.optional))
-        return {prefix + key: value for key, value in (found or {}).items()}
+        return {prefix + key: value for key, value in (found or {}).items() if is_variable(prefix + key)}
     if source.secret_ref is not None:
         wanted = source.secret_ref
         data = _secret(namespace, wanted.name or "", lookup, optional=bool(wanted.optional))
-        return {prefix + key: _text(value) for key, value in (data or {}).items()}
+        kept = {key: value for key, value in (data or {}).items() if is_variable(prefix + key)}
+        return {prefix + key: _text(value) for key, value in kept.items()}
     return {}
+
+
+def is_variable(name: str) -> bool:
+    """Whether a key may become a variable: printable ASCII but "=" (RelaxedEnvironmentVariableValidation)."""
+    return not env_name(name)
+
+
+def skipped_keys(container: AnyContainer, namespace: str, lookup: ObjectLookup) -> tuple[str, ...]:
+    """What to tell of keys that `envFrom` leaves out, a sentence per source. Raises ContainerConfigError."""
+    told: list[str] = []
+    for source in container.env_from:
+        prefix, name, kind = source.prefix or "", "", ""
+        found: Mapping[str, str | bytes] | None = None
+        if source.config_map_ref is not None:
+            kind, name = "configMap", source.config_map_ref.name or ""
+            found = _config_map(namespace, name, lookup, optional=bool(source.config_map_ref.optional))
+        elif source.secret_ref is not None:
+            kind, name = "secret", source.secret_ref.name or ""
+            found = _secret(namespace, name, lookup, optional=bool(source.secret_ref.optional))
+        bad = sorted(prefix + key for key in found or () if not is_variable(prefix + key))
+        if bad:
+            told.append(
+                f"Keys [{', '.join(bad)}] from the EnvFrom {kind} {namespace}/{name} were skipped since they "
+                "are considered invalid environment variable names."
+            )
+    return tuple(told)
 
 
 def _from_reference(
