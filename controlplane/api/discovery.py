@@ -26,14 +26,24 @@ _ORDER = (
 )  # fmt: skip
 _GROUP = "apidiscovery.k8s.io"
 _AGGREGATED = f"{JSON};g={_GROUP};v=v2;as=APIGroupDiscoveryList"
+_WRITTEN = ("get", "patch", "update")
+_STREAMED = ("create", "get")
+_PROXIED = ("create", "delete", "get", "patch", "update")
 _SUBRESOURCE_VERBS = {
-    "status": ("get", "patch", "update"), "scale": ("get", "patch", "update"), "binding": ("create",),
-    "eviction": ("create",), "finalize": ("update",), "token": ("create",), "log": ("get",),
+    "status": _WRITTEN, "scale": _WRITTEN, "ephemeralcontainers": _WRITTEN, "resize": _WRITTEN,
+    "binding": ("create",), "eviction": ("create",), "token": ("create",), "finalize": ("update",),
+    "log": ("get",), "exec": _STREAMED, "attach": _STREAMED, "portforward": _STREAMED, "proxy": _PROXIED,
 }  # fmt: skip
 # What a subresource speaks when it is not its parent's kind.
 _SUBRESOURCE_KINDS = {
     "scale": ("autoscaling", "v1", "Scale"), "binding": ("", "v1", "Binding"),
     "eviction": ("policy", "v1", "Eviction"), "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+}  # fmt: skip
+# Options of the streaming subresources, by the parent's kind (connecter).
+_OPTIONS = {
+    ("Pod", "exec"): "PodExecOptions", ("Pod", "attach"): "PodAttachOptions",
+    ("Pod", "portforward"): "PodPortForwardOptions", ("Pod", "proxy"): "PodProxyOptions",
+    ("Service", "proxy"): "ServiceProxyOptions", ("Node", "proxy"): "NodeProxyOptions",
 }  # fmt: skip
 
 Json = dict[str, Any]
@@ -136,11 +146,19 @@ def _subresource(kind: Kind, name: str) -> Json:
         "name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced,
         "kind": resource.kind, "verbs": list(_SUBRESOURCE_VERBS[name]),
     }  # fmt: skip
-    if name in _SUBRESOURCE_KINDS:
-        group, version, entry["kind"] = _SUBRESOURCE_KINDS[name]
-        if (group, version) != (resource.group, resource.version):
-            entry |= {"group": group, "version": version}
+    speaks = _speaks(kind, name)
+    entry["kind"] = speaks["kind"]
+    if (speaks["group"], speaks["version"]) != (resource.group, resource.version):
+        entry |= {"group": speaks["group"], "version": speaks["version"]}
     return entry
+
+
+def _speaks(kind: Kind, name: str) -> Json:
+    """Group, version and kind of what is sent to a subresource."""
+    resource = kind.resource
+    if options := _OPTIONS.get((resource.kind, name)):
+        return _named("", "v1", options)
+    return _named(*_SUBRESOURCE_KINDS[name]) if name in _SUBRESOURCE_KINDS else _kind_of(resource)
 
 
 # --- aggregated ---
@@ -177,9 +195,7 @@ def _discovered(kind: Kind) -> Json:
         entry["subresources"] = [
             {
                 "subresource": name,
-                "responseKind": _named(*_SUBRESOURCE_KINDS[name])
-                if name in _SUBRESOURCE_KINDS
-                else _kind_of(resource),
+                "responseKind": _speaks(kind, name),
                 "verbs": list(_SUBRESOURCE_VERBS[name]),
             }
             for name in kind.subresources

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aio import log
+from aio.clock import Clock
 from controlplane.api import codec, negotiation, requestinfo
 from controlplane.api.handlers.subresources import Subresources
 from controlplane.api.handlers.verbs import Verbs
@@ -25,6 +26,7 @@ from controlplane.api.model import (
     UserInfo,
 )
 from controlplane.api.pages import Page
+from controlplane.api.printers.workloads import SCALE
 from controlplane.api.registry.model import Kind, Registry
 from controlplane.store.errors import StoreError, Unavailable
 from kube import status
@@ -43,6 +45,7 @@ class Parts:
     """What the wire-up gives. `handlers` by (plural, subresource), `pages` by path."""
 
     registry: Registry
+    clock: Clock
     authenticator: Authenticator
     authorizer: Authorizer
     verbs: Verbs
@@ -93,13 +96,17 @@ class Pipeline:
         if handler is not None:
             if not info.subresource and info.verb not in kind.verbs:
                 raise not_supported(kind.resource, info.verb)
+            if not kind.is_stored:
+                negotiation.wanted_of(request, has_forms=False)
             return await handler(request, info, user)
         if not kind.is_stored:
             raise status.no_such_resource()
-        form = negotiation.form_of(request.headers.get("accept", ""))
+        wanted = negotiation.wanted_of(request)
         _check_scope(kind, info)
         act = self._subresource if info.subresource else self._verb
-        return negotiation.in_form(await act(kind, request, info, user), form)
+        printer = SCALE if info.subresource == "scale" else kind.printer
+        made = await act(kind, request, info, user)
+        return await negotiation.in_form(made, wanted, printer, self._parts.clock.now)
 
     async def _page(self, request: Request) -> Response:
         pages = self._parts.pages
@@ -139,6 +146,8 @@ class Pipeline:
         more = self._parts.subresources
         match info.subresource, info.verb:
             case "status", "get" | "update" | "patch":
+                return await self._verb(kind, request, info, user)
+            case "ephemeralcontainers" | "resize", "get" | "update" | "patch":
                 return await self._verb(kind, request, info, user)
             case "finalize", "update":
                 return await self._verb(kind, request, info, user)

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aio.clock import Clock
+from controlplane.allocation.follow import Addresses
 from controlplane.allocation.services import Services
 from controlplane.api import discovery, health, openapi
 from controlplane.api.handlers import identity
 from controlplane.api.handlers.identity import Identity
 from controlplane.api.handlers.lists import Lists
-from controlplane.api.handlers.subresources import Subresources
+from controlplane.api.handlers.subresources import BindingByBody, Subresources
 from controlplane.api.handlers.verbs import Verbs
 from controlplane.api.handlers.watches import Watches
 from controlplane.api.model import AdmissionPlugin, Authenticator, Authorizer, Handler, Request, UserInfo
@@ -27,6 +28,7 @@ from controlplane.api.registry import Registry, standard
 from controlplane.api.storage import Storage
 from controlplane.api.watchcache import CHANGES_KEPT, WatchCache
 from controlplane.store.model import Store
+from kube.client.resources import PODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +62,29 @@ class ApiServer:
         self, store: Store, clock: Clock, access: Access, *, registry: Registry | None = None,
         changes_kept: int = CHANGES_KEPT,
     ) -> None:  # fmt: skip
-        kinds = registry or standard()
+        kinds = self.registry = registry or standard()
         self._store = store
         self.cache = WatchCache(store, kinds, clock, changes_kept=changes_kept)
-        self.storage = Storage(store, self.cache, clock, access.admission)
-        self._services = access.services
+        addresses = Addresses(access.services, self.cache) if access.services else None
+        self.storage = Storage(store, self.cache, clock, access.admission, addresses)
         self._loop: asyncio.Task[None] | None = None
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
         checks = {"ping": lambda: "", "watch-cache": self._cache_trouble, **access.checks}
         pages = {
             **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds), **access.pages,
         }  # fmt: skip
+        subresources = Subresources(self.storage, clock)
+        own: dict[tuple[str, str], Handler] = {("bindings", ""): BindingByBody(subresources, kinds.of(PODS))}
+        if access.identity:
+            own |= identity.handlers(access.identity, self.storage, clock)
         self._parts = Parts(
             registry=kinds,
+            clock=clock,
             authenticator=access.authenticator,
             authorizer=access.authorizer,
             verbs=verbs,
-            subresources=Subresources(self.storage, clock),
-            handlers=self._handlers(access, clock),
+            subresources=subresources,
+            handlers={**own, **access.handlers},
             pages=pages,
         )
         self.pipeline = Pipeline(self._parts)
@@ -86,13 +93,14 @@ class ApiServer:
         """The same server for one user who is known already; what the user may do is asked as ever."""
         return Pipeline(replace(self._parts, authenticator=Known(user)))
 
-    def _handlers(self, access: Access, clock: Clock) -> dict[tuple[str, str], Handler]:
-        own = identity.handlers(access.identity, self.storage, clock) if access.identity else {}
-        return {**own, **access.handlers}
-
     async def start(self) -> None:
         self._loop = asyncio.create_task(self.cache.run(), name="watch cache")
         await self.cache.reach_latest()
+
+    async def ended(self) -> None:
+        """Returns when the server cannot go on: its view of the store has ended. Raises what ended it."""
+        if self._loop is not None:
+            await asyncio.shield(self._loop)
 
     async def stop(self) -> None:
         loop, self._loop = self._loop, None

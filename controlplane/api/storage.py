@@ -11,19 +11,21 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from aio.clock import Clock
+from controlplane.allocation.follow import Addresses
 from controlplane.api import codec
 from controlplane.api.model import AdmissionPlugin, Attributes, RequestInfo, UserInfo, bare
 from controlplane.api.registry import validation
-from controlplane.api.registry.model import Kind
+from controlplane.api.registry.model import Kind, ValidateUpdate
 from controlplane.api.watchcache import Cached, WatchCache
 from controlplane.store.errors import Conflict, Exists, NotFound, TooLarge
 from controlplane.store.model import Store
 from kube import errors, rules, status, structure
 from kube.client.model import DeleteOptions, JsonObject, copy
-from kube.client.resources import Resource
+from kube.client.resources import SERVICES, Resource
 from kube.errors import ErrorKind, InvalidObject, Status, join_errors
 
 ATTEMPTS = 8
@@ -49,9 +51,11 @@ class Writer:
 
 class Storage:
     def __init__(
-        self, store: Store, cache: WatchCache, clock: Clock, admission: Sequence[AdmissionPlugin] = ()
-    ) -> None:
+        self, store: Store, cache: WatchCache, clock: Clock, admission: Sequence[AdmissionPlugin] = (),
+        addresses: Addresses | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
+        self._addresses = addresses
         self.cache = cache
         self._clock = clock
         self._admission = tuple(admission)
@@ -76,20 +80,23 @@ class Storage:
             value = rules.created(kind.resource, value, namespace, self._moment())
             kind.default(value)
             value = await self._admit(kind, value, None, writer)
-            _validate(kind, value, None)
-            await self._agree(kind, value, None, writer)
             try:
-                return await self._create(kind, value, writer)
+                async with self._given(kind, value, None, writer):
+                    _validate(kind, value, None, kind.validate_update)
+                    await self._agree(kind, value, None, writer)
+                    return await self._create(kind, value, writer)
             except Exists:
                 if not is_generated:
                     raise status.already_exists(kind.resource, value["metadata"]["name"]) from None
         raise _no_free_name(kind.resource, base)
 
     async def update(
-        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, *, subresource: str = ""
+        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, *, subresource: str = "",
+        validate: ValidateUpdate | None = None,
     ) -> bytes:  # fmt: skip
         """`change` makes the new object of the stored one, which it must leave alone. It is the caller's
-        work to check the body's type. Returns the object as it is sent."""
+        work to check the body's type; a subresource has rules of its own in `validate`. Returns the object
+        as it is sent."""
         for _ in range(ATTEMPTS):
             old = await self.read(kind, namespace, name)
             stored = copy(old.value)
@@ -98,12 +105,13 @@ class Storage:
                 kind.default(wanted)
             value = rules.updated(kind.resource, stored, wanted, subresource)
             value = await self._admit(kind, value, stored, writer)
-            _validate(kind, value, stored, only_metadata=bool(subresource))
-            await self._agree(kind, value, stored, writer)
-            if value == stored:
-                return old.raw
             try:
-                return await self._replace(kind, old, value, writer)
+                async with self._given(kind, value, stored, writer):
+                    _validate(
+                        kind, value, stored, validate or kind.validate_update, is_part=bool(subresource)
+                    )
+                    await self._agree(kind, value, stored, writer)
+                    return old.raw if value == stored else await self._replace(kind, old, value, writer)
             except Conflict:
                 continue
             except NotFound:
@@ -152,6 +160,14 @@ class Storage:
         note_strict(unknown, writer)
         value: JsonObject = checked.value
         return value
+
+    def _given(
+        self, kind: Kind, value: JsonObject, old: JsonObject | None, writer: Writer
+    ) -> AbstractAsyncContextManager[None]:
+        """While it is written: what the server gives to objects of this kind."""
+        if self._addresses is None or kind.resource != SERVICES:
+            return nullcontext()
+        return self._addresses.given(value, old, dry_run=writer.dry_run)
 
     async def _admit(
         self, kind: Kind, value: JsonObject, old: JsonObject | None, writer: Writer
@@ -221,13 +237,15 @@ def note_strict(found: Sequence[str], writer: Writer) -> None:
     writer.warnings.extend(text for text in found if text not in writer.warnings)
 
 
-def _validate(kind: Kind, value: JsonObject, old: JsonObject | None, *, only_metadata: bool = False) -> None:
+def _validate(
+    kind: Kind, value: JsonObject, old: JsonObject | None, validate: ValidateUpdate, *, is_part: bool = False
+) -> None:
+    """`is_part`: the write was of a subresource; what it does not touch is not looked at again."""
     found = list(validation.metadata(kind.resource, value))
-    if not only_metadata:
-        if old is None or kind.resource.plural != "pods":
-            found += kind.validate(value)
-        if old is not None:
-            found += kind.validate_update(value, old)
+    if not is_part and (old is None or kind.resource.plural != "pods"):
+        found += kind.validate(value)
+    if old is not None and not (is_part and validate is kind.validate_update):
+        found += validate(value, old)
     if found:
         refused = InvalidObject(found, kind.resource.kind, value["metadata"].get("name", ""))
         raise status.error_of(errors.invalid_status(refused, kind.resource.group))

@@ -33,13 +33,13 @@ def validate_metadata(
     if (meta.generation or 0) < 0:
         yield errors.invalid(f"{path}.generation", meta.generation, "must be greater than or equal to 0")
     yield from names.labels(f"{path}.labels", meta.labels)
-    yield from _annotations(meta.annotations, f"{path}.annotations")
+    yield from validate_annotations(meta.annotations, f"{path}.annotations")
     yield from _owners(meta, f"{path}.ownerReferences")
     for index, finalizer in enumerate(meta.finalizers):
         yield from names.each(f"{path}.finalizers[{index}]", finalizer, names.qualified_name)
 
 
-def _annotations(annotations: Mapping[str, str], path: str) -> Iterator[FieldError]:
+def validate_annotations(annotations: Mapping[str, str], path: str) -> Iterator[FieldError]:
     for key in annotations:
         # Keys may have upper case in their prefix, which labels may not.
         for message in names.qualified_name(key.lower()):

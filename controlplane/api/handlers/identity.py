@@ -14,20 +14,19 @@ from typing import Any
 
 from aio.clock import Clock
 from controlplane.api import codec
-from controlplane.api.handlers.verbs import answer, read_value, writer_of
+from controlplane.api.handlers.verbs import answer, read_checked, writer_of
 from controlplane.api.model import Attributes, Handler, Request, RequestInfo, Response, UserInfo, bare
 from controlplane.api.pages import Page
-from controlplane.api.storage import Storage, Writer, note_strict
+from controlplane.api.storage import Storage
 from controlplane.authn import tokenrequest, tokens
 from controlplane.authn.tokens import Signer
 from controlplane.authz import reviews
 from controlplane.authz.model import Judge
 from controlplane.authz.rbac import Policy
-from kube import rules, status, structure
+from kube import status
 from kube.client import resources as r
 from kube.client.model import JsonObject
 from kube.client.resources import Resource
-from kube.errors import ErrorKind, join_errors
 
 TOKEN_REQUESTS = Resource("authentication.k8s.io", "v1", "tokenrequests", "TokenRequest")
 DISCOVERY_PATH = "/.well-known/openid-configuration"
@@ -128,25 +127,6 @@ def _check_account(info: RequestInfo, body: JsonObject) -> None:
         if (found := meta.get(field)) and found != getattr(info, field):
             message = f"the {label} of the provided object does not match the {label} sent on the request"
             raise status.bad_request(message)
-
-
-async def read_checked(resource: Resource, request: Request, writer: Writer) -> JsonObject:
-    """The body as an object of a kind that is not stored. BadRequest for anything else."""
-    body = await read_value(request, writer)
-    if not isinstance(body, dict):
-        raise status.bad_request("couldn't get version/kind; the body of the request is not an object")
-    head = {"apiVersion": resource.api_version, "kind": resource.kind}
-    body = {**head, **{key: value for key, value in body.items() if value is not None}}
-    rules.check_type(resource, body)
-    file = resource.group.partition(".")[0] if resource.group else "cluster"
-    checked = structure.check(body, f"{file}_{resource.version}.{resource.kind}")
-    wrong = [error for error in checked.errors if error.kind is not ErrorKind.UNKNOWN_FIELD]
-    if wrong:
-        name = f'{resource.kind} in version "{resource.version}"'
-        raise status.bad_request(f"{name} cannot be handled as a {resource.kind}: {join_errors(wrong)}")
-    note_strict([str(e) for e in checked.errors if e.kind is ErrorKind.UNKNOWN_FIELD], writer)
-    value: JsonObject = checked.value
-    return value
 
 
 def pages(issuer: str, keys_url: str, public_keys: Sequence[bytes]) -> dict[str, Page]:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from aio.clock import Clock
 from controlplane.api import codec, options
-from controlplane.api.handlers.verbs import answer, read_patch, read_value, writer_of
+from controlplane.api.handlers.verbs import (
+    answer,
+    check_place,
+    read_checked,
+    read_patch,
+    read_value,
+    writer_of,
+)
 from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
 from controlplane.api.registry.model import Kind
 from controlplane.api.storage import Storage, Writer
-from kube import meta, scale, status, structure
+from kube import errors, meta, rules, scale, status, structure
 from kube.client import resources as r
 from kube.client.model import JsonObject
+from kube.client.resources import Resource
 from kube.errors import join_errors
 
+EVICTIONS = Resource("policy", "v1", "evictions", "Eviction")
 _SCALE_TYPE = "autoscaling_v1.Scale"
 _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
@@ -51,12 +61,32 @@ class Subresources:
     async def bind(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """pods/NAME/binding: assigns the node once, and says that the pod is scheduled."""
         writer = writer_of(request, info, user)
-        body = bare(await read_value(request, writer))
-        node = bare(body.get("target")).get("name")
-        if not isinstance(node, str) or not node:
-            raise status.bad_request("target.name: Required value")
-        await self._write_whole(kind, info, lambda pod: self._bound(pod, body, node), writer)
+        body = await read_checked(r.BINDINGS, request, writer)
+        check_place(info, body)
+        await self._assign(kind, info, body, writer)
         return answer(writer, codec.encode(_DONE), code=201)
+
+    async def bind_named(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        """The older way: the body says which pod."""
+        body = await read_checked(r.BINDINGS, request, writer_of(request, info, user))
+        name = bare(body.get("metadata")).get("name")
+        if not name:
+            raise rules.refused(r.BINDINGS, "", errors.required("metadata.name"))
+        return await self.bind(
+            kind, request, replace(info, resource="pods", subresource="binding", name=name), user
+        )
+
+    async def _assign(self, kind: Kind, info: RequestInfo, body: JsonObject, writer: Writer) -> None:
+        target = body["target"]
+        node = target.get("name", "")
+        wrong = []
+        if target.get("kind") not in (None, "", "Node"):
+            wrong.append(errors.not_supported("target.kind", target["kind"], ("Node", "<empty>")))
+        if not node:
+            wrong.append(errors.required("target.name"))
+        if wrong:
+            raise rules.refused(r.BINDINGS, info.name, *wrong)
+        await self._write_whole(kind, info, lambda pod: self._bound(pod, body, node), writer)
 
     def _bound(self, pod: JsonObject, body: JsonObject, node: str) -> JsonObject:
         name = pod["metadata"]["name"]
@@ -89,7 +119,19 @@ class Subresources:
     async def evict(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """pods/NAME/eviction: a delete with the eviction's options."""
         writer = writer_of(request, info, user)
-        body = bare(await read_value(request, writer))
+        body = await read_checked(EVICTIONS, request, writer)
+        check_place(info, body)
         wanted = options.deletion(request, body.get("deleteOptions"))
         await self._storage.delete(kind, info.namespace, info.name, wanted, writer)
         return answer(writer, codec.encode(_DONE), code=201)
+
+
+class BindingByBody:
+    """The `bindings` collection of a namespace, as a handler."""
+
+    def __init__(self, subresources: Subresources, pods: Kind) -> None:
+        self._subresources = subresources
+        self._pods = pods
+
+    async def __call__(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:
+        return await self._subresources.bind_named(self._pods, request, info, user)

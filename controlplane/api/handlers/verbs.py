@@ -10,12 +10,14 @@ from controlplane.api import codec, options
 from controlplane.api.handlers.lists import Lists, reach
 from controlplane.api.handlers.watches import Watches
 from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
-from controlplane.api.registry.model import Kind
+from controlplane.api.registry import pods
+from controlplane.api.registry.model import Kind, ValidateUpdate
 from controlplane.api.storage import Storage, Writer, note_strict
-from kube import patch, rules, status
+from kube import patch, rules, schema, status, structure
 from kube.client import resources as r
 from kube.client.model import JsonObject, copy
-from kube.errors import Status
+from kube.client.resources import Resource
+from kube.errors import ErrorKind, Status, join_errors
 
 _PATCHES = (patch.JSON_PATCH, patch.MERGE, patch.STRATEGIC_MERGE)
 _LARGE_BODY_BYTES = 64 * 1024
@@ -106,10 +108,32 @@ class Verbs:
         subresource = info.subresource
         if kind.resource == r.NAMESPACES and subresource != "status":
             change, subresource = _of_namespace(change, is_finalize=subresource == "finalize"), ""
+        validate: ValidateUpdate | None = None
+        if part := _PARTS_OF_PODS.get(subresource):
+            change, validate = _of_pod(kind, change, part[0]), part[1]
         stored = await self.storage.update(
-            kind, info.namespace, info.name, change, writer, subresource=subresource
+            kind, info.namespace, info.name, change, writer, subresource=subresource, validate=validate
         )
         return answer(writer, stored)
+
+
+# What of the pod the path writes, and what is checked of it.
+_PARTS_OF_PODS: dict[str, tuple[Callable[[JsonObject, JsonObject], JsonObject], ValidateUpdate]] = {
+    "ephemeralcontainers": (pods.with_ephemeral, pods.ephemeral_update),
+    "resize": (pods.with_resources, pods.resize),
+}
+
+
+def _of_pod(
+    kind: Kind, change: Callable[[JsonObject], JsonObject],
+    part: Callable[[JsonObject, JsonObject], JsonObject],
+) -> Callable[[JsonObject], JsonObject]:  # fmt: skip
+    def changed(old: JsonObject) -> JsonObject:
+        value = part(old, change(copy(old)))
+        kind.default(value)
+        return value
+
+    return changed
 
 
 def _of_namespace(
@@ -154,6 +178,27 @@ async def read_object(kind: Kind, request: Request, writer: Writer) -> JsonObjec
     rules.check_type(kind.resource, value)
     if not isinstance(value.setdefault("metadata", {}), dict):
         raise status.bad_request("metadata: must be an object")
+    return value
+
+
+async def read_checked(resource: Resource, request: Request, writer: Writer) -> JsonObject:
+    """The body as an object of a kind that is not stored. BadRequest for anything else."""
+    body = await read_value(request, writer)
+    if not isinstance(body, dict):
+        raise status.bad_request("couldn't get version/kind; the body of the request is not an object")
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    body = {**head, **{key: value for key, value in body.items() if value is not None}}
+    rules.check_type(resource, body)
+    type_name = schema.find_kind(resource.api_version, resource.kind)
+    if type_name is None:
+        raise KeyError(f"no schema for {resource.api_version}/{resource.kind}")
+    checked = structure.check(body, type_name)
+    wrong = [error for error in checked.errors if error.kind is not ErrorKind.UNKNOWN_FIELD]
+    if wrong:
+        name = f'{resource.kind} in version "{resource.version}"'
+        raise status.bad_request(f"{name} cannot be handled as a {resource.kind}: {join_errors(wrong)}")
+    note_strict([str(e) for e in checked.errors if e.kind is ErrorKind.UNKNOWN_FIELD], writer)
+    value: JsonObject = checked.value
     return value
 
 

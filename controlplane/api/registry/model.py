@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from controlplane.api.printers.model import PLAIN, Printer
 from kube import rules, schema
 from kube.client.model import JsonObject
 from kube.client.resources import Resource
@@ -33,6 +34,7 @@ def _no_change_wrong(value: JsonObject, old: JsonObject) -> Sequence[FieldError]
 class Kind:
     """`default` fills in what was left out, in place. `validate` looks at the whole object of a create or an
     update, `validate_update` at what may not change; both come after the metadata's own rules.
+    `printer` says what kubectl shows.
     `ttl_seconds` after each write the object goes by itself; 0 keeps it. A kind that is not stored is
     answered by a handler alone."""
 
@@ -44,6 +46,7 @@ class Kind:
     default: Default = _nothing
     validate: Validate = _nothing_wrong
     validate_update: ValidateUpdate = _no_change_wrong
+    printer: Printer = PLAIN
     ttl_seconds: float = 0
     is_stored: bool = True
 

@@ -340,7 +340,7 @@ async def test_methods_that_a_resource_lacks_are_refused(api: World) -> None:
     assert (await api.do("POST", "/api/v1/pods", POD, code=405))["reason"] == "MethodNotAllowed"
     await api.do("GET", f"{PODS}/web/unicorn", code=404)
     await api.do("GET", "/api/v1/namespaces/a/nodes/x", code=404)
-    refused = await api.do("GET", MAPS, code=406, accept="application/json;as=Table;g=meta.k8s.io;v=v1")
+    refused = await api.do("GET", MAPS, code=406, accept="application/json;as=Unicorn;g=meta.k8s.io;v=v1")
     assert refused["reason"] == "NotAcceptable"
 
 
