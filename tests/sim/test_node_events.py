@@ -14,6 +14,7 @@ from aio.virtual import run
 from kube import status
 from kube.client import resources as r
 from kube.client.unreachable import Unreachable
+from kube.errors import Status
 from kube.fake import FakeApi, Pattern
 from kube.fake.faults import SERVER
 from kubelet import events
@@ -112,7 +113,7 @@ def test_a_refused_event_is_dropped_and_the_next_one_written() -> None:
 
 def test_a_server_that_is_busy_is_asked_again() -> None:
     async def scenario(world: World) -> None:
-        busy = status.error_of(status.Status(429, "TooManyRequests", "later"))
+        busy = status.error_of(Status(429, "TooManyRequests", "later"))
         world.api.fail(busy, Pattern(verb="create"), times=2)
         world.writer.record(events.created(POD))
         await world.writer.drain()
