@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
@@ -35,7 +35,7 @@ class Blocking(Protocol):
 
 async def stream_log(
     path: Path, options: LogOptions, blocking: Blocking, finished: asyncio.Event | None = None
-) -> AsyncIterator[list[LogChunk]]:
+) -> AsyncGenerator[list[LogChunk], None]:
     """What `options` ask for, a list per block read; with `follow`, what is written later as well.
 
     Following ends when `finished` is set (the container will write no more) and the end is reached, or at the

@@ -314,7 +314,7 @@ def request_headers(key: bytes, protocols: Iterable[str]) -> dict[str, str]:
 
 def answer_headers(headers: Mapping[str, str], protocol: str | None) -> dict[str, str]:
     """The headers of the 101 for a request with these headers (names in lower case) and the subprotocol
-    chosen. `HandshakeError` when the request is none: answer 400."""
+    chosen, `Connection: Upgrade` aside. `HandshakeError` when the request is none: answer 400."""
     key = headers.get("sec-websocket-key", "")
     try:
         is_key = len(base64.b64decode(key, validate=True)) == 16
@@ -324,7 +324,7 @@ def answer_headers(headers: Mapping[str, str], protocol: str | None) -> dict[str
         raise HandshakeError("the header Sec-WebSocket-Key is missing or wrong")
     if headers.get("sec-websocket-version") != VERSION:
         raise HandshakeError(f"the header Sec-WebSocket-Version is not {VERSION}")
-    answer = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept_key(key)}
+    answer = {"Upgrade": "websocket", "Sec-WebSocket-Accept": accept_key(key)}
     if protocol:
         answer["Sec-WebSocket-Protocol"] = protocol
     return answer

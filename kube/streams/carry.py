@@ -30,7 +30,7 @@ class SocketTunnel:
     """
 
     def __init__(self, connected: socket.socket, first: bytes = b"") -> None:
-        connected.setblocking(False)  # noqa: FBT003
+        connected.setblocking(False)
         self._socket = connected
         self._first = first
 

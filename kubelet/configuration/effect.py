@@ -25,6 +25,9 @@ ACTED_ON = frozenset(
         "resolvConf", "cgroupsPerQOS", "enforceNodeAllocatable", "failCgroupV1", "failSwapOn",
         "oomScoreAdj", "cpuCFSQuota", "cpuCFSQuotaPeriod", "logging",
         "mergeDefaultEvictionSettings", "maxPods", "allowedUnsafeSysctls",
+        "address", "port", "readOnlyPort", "tlsCertFile", "tlsPrivateKeyFile", "tlsCipherSuites",
+        "tlsMinVersion", "authentication", "authorization", "enableServer", "enableDebuggingHandlers",
+        "streamingConnectionIdleTimeout",
     }
 )  # fmt: skip
 

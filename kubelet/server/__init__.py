@@ -1,4 +1,6 @@
-"""The agent's local HTTP faces: /healthz for machines, a read-only view of pods for people.
+"""The agent's HTTP faces.
 
-Handlers are functions over `http.Request` and `http.Response`; `plain` puts them on a socket.
+On loopback and a local socket, for machines and for people on the node: /healthz, and a read-only view of
+pods (`http`, `plain`, `healthz`, `view`). On 10250, for the API server and whoever it lets in (`NodeServer`):
+logs, exec, attach, port-forward, metrics. There every request is authenticated and authorised (`gate`).
 """

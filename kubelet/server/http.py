@@ -59,12 +59,22 @@ def json(value: Any, status: int = 200) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Routes by path. A segment in braces ("/debug/pods/{uid}") captures one non-empty segment."""
+    """Routes by path. A segment in braces ("/debug/pods/{uid}") captures one non-empty segment.
+
+    `routes` are asked by GET and HEAD; `actions` change something, and are asked by POST without a body.
+    """
 
     routes: Mapping[str, Handler]
+    actions: Mapping[str, Handler] = field(default_factory=dict)
 
     def answer(self, request: Request) -> Response:
-        """The response to `request`; GET and HEAD only."""
+        """The response to `request`; 404 and 405 for what is not there."""
+        action = self.actions.get(request.path)
+        if action is not None:
+            if request.method == "POST":
+                return action(request)
+            response = text("405 method not allowed: this endpoint takes POST\n", 405)
+            return Response(405, response.body, response.content_type, (("Allow", "POST"),))
         found = self._find(request.path)
         if found is None:
             return text("404 page not found\n", 404)

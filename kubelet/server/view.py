@@ -1,4 +1,4 @@
-"""The read-only view of the agent: /pods, /debug/pods[/UID], /debug/probes, /configz (pure handlers).
+"""The local view of the agent: /pods, /debug/pods[/UID], /debug/probes, /configz; and /drain (pure).
 
 What is shown comes in through `AgentView`, which `agent.py` implements.
 """
@@ -25,6 +25,17 @@ class AgentView(Protocol):
 
     def probes(self) -> Mapping[str, Any]:
         """How late probes fired since the start: a histogram, `counts[i]` up to `bounds[i]` seconds."""
+
+
+def drain_action(drain: Callable[[], None]) -> dict[str, Handler]:
+    """POST /drain ends every pod in order, for whoever is about to stop this node; /debug/pods tells how far
+    it is. Until the agent is started again nothing is wanted any more."""
+
+    def end_all(_: Request) -> Response:
+        drain()
+        return json({"draining": True})
+
+    return {"/drain": end_all}
 
 
 def view_routes(view: AgentView, configz: Callable[[], Mapping[str, Any]]) -> dict[str, Handler]:
