@@ -41,9 +41,12 @@ class DesiredPods:
     clock: Clock
     state: SourceState
     static_pods: StaticPods | None = None
+    is_draining: bool = False
 
     def deliver(self, delivery: Delivery) -> None:
         """Everything a source has."""
+        if self.is_draining:
+            return
         was_complete = self.state.all_delivered()
         self.state, changes = merge(self.state, delivery, now=format_time(self.clock.now()))
         self._apply(changes)
@@ -52,9 +55,21 @@ class DesiredPods:
 
     def change(self, change: PodChange) -> None:
         """One pod of a source that has delivered before."""
+        if self.is_draining:
+            return
         self.state, changes = merge_one(self.state, change, now=format_time(self.clock.now()))
         if changes:
             self._apply(changes)
+
+    def drain(self) -> None:
+        """From now on nothing is wanted, whatever the sources say: every pod ends in order, with its hooks
+        and its grace. The API's copies of static pods stay: the node is only about to be switched off."""
+        log.info("Ending every pod", pods=sum(len(pods) for pods in self.state.pods.values()))
+        self.is_draining = True
+        for source in self.state.expected:
+            delivery = Delivery(source, ())
+            self.state, changes = merge(self.state, delivery, now=format_time(self.clock.now()))
+            self.workers.apply(changes, self.state)
 
     def all_delivered(self) -> bool:
         """Every source has delivered once: what is missing now is wanted by nobody."""

@@ -7,9 +7,9 @@
 
 One key per pod uid in a queue with a few senders. What somebody waits for (ready, not ready, over) goes out
 at once; the rest waits a moment for company. A patch is made from what the API has when it is sent, so newest
-wins and nothing is written that is there already. A copy that another writer changed is put right. A pod whose
-deletion was asked for is deleted for good once the API has taken its terminal status and the worker has let
-go of containers, network and volumes. A static pod's status goes to its mirror pod (`show_mirror`).
+wins and nothing is written that is there already. A copy that another writer changed is put right. A pod
+whose deletion was asked for is deleted for good once the API has taken its terminal status and the worker has
+let go of containers, network and volumes. A static pod's status goes to its mirror pod (`show_mirror`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Entry:
     copy: _Copy | None = None
     retry: Backoff = RETRY
     not_before: float = 0.0  # mono: after a failure
-    repaired_at: float = float("-inf")  # mono
+    repair_at: float = float("-inf")  # mono: when an overwritten status was, or will be, put right
     delete_sent: bool = False
 
 
@@ -149,9 +149,9 @@ class StatusWriter:
     def _repair(self, uid: str, entry: _Entry) -> None:
         """Somebody overwrote what we said: at once, but a quarrel is kept slow."""
         now = self.clock.monotonic()
-        wait = max(0.0, entry.repaired_at + REPAIR_SECONDS - now)
-        entry.repaired_at = now + wait
-        self._queue.add_after(uid, max(wait, entry.not_before - now))
+        if entry.repair_at <= now:  # none is planned
+            entry.repair_at = max(now, entry.repair_at + REPAIR_SECONDS)
+        self._queue.add_after(uid, max(entry.repair_at, entry.not_before) - now)
 
     def _due(self, uid: str, entry: _Entry, *, is_urgent: bool) -> None:
         held = entry.not_before - self.clock.monotonic()

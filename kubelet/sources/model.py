@@ -2,7 +2,8 @@
 
 A source calls `deliver(Delivery)` with everything it has, each time something changed (or, after the first
 time, `change(PodChange)` for one pod), and `report(Problem)` once per faulty content.
-Promise: a source that cannot read its input (as against one that read it and found nothing) delivers nothing, so nobody takes "unreadable" for "empty".
+Promise: a source that cannot read its input (as against one that read it and found nothing) delivers nothing,
+so nobody takes "unreadable" for "empty".
 """
 
 from __future__ import annotations
