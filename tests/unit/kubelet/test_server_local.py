@@ -18,7 +18,7 @@ from kube.objects.meta_v1 import ObjectMeta
 from kubelet.server import plain
 from kubelet.server.healthz import healthz_routes
 from kubelet.server.http import Request, Response, Router, text
-from kubelet.server.view import view_routes
+from kubelet.server.view import drain_action, view_routes
 
 pytestmark = pytest.mark.pure
 
@@ -89,6 +89,17 @@ def test_view_is_read_only() -> None:
     response = VIEW.answer(Request.parse("DELETE", "/pods"))
     assert response.status == 405
     assert ("Allow", "GET, HEAD") in response.headers
+
+
+def test_drain_is_asked_for_by_post_alone() -> None:
+    asked: list[str] = []
+    router = Router(view_routes(View(), dict), drain_action(lambda: asked.append("drain")))
+    refused = router.answer(Request.parse("GET", "/drain"))
+    assert (refused.status, asked) == (405, [])
+    assert ("Allow", "POST") in refused.headers
+    assert get(router, "/drain", "POST") == (200, '{"draining":true}')
+    assert asked == ["drain"]
+    assert get(router, "/pods", "POST")[0] == 405
 
 
 async def talk(path: str, data: bytes) -> bytes:
