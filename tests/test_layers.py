@@ -112,6 +112,7 @@ PURE = (
     "kubelet/configuration/flag_values.py",
     "kubelet/configuration/gates.py",
     "kubelet/configuration/merge.py",
+    "kubelet/configuration/node_flags.py",
     "kubelet/configuration/types.py",
     "kubelet/configuration/validation.py",
     "kubelet/configuration/version.py",

@@ -28,11 +28,22 @@ ACTED_ON = frozenset(
         "address", "port", "readOnlyPort", "tlsCertFile", "tlsPrivateKeyFile", "tlsCipherSuites",
         "tlsMinVersion", "authentication", "authorization", "enableServer", "enableDebuggingHandlers",
         "streamingConnectionIdleTimeout",
+        "registerNode", "registerWithTaints", "providerID", "podCIDR", "podsPerCore",
+        "nodeStatusUpdateFrequency", "nodeStatusReportFrequency", "nodeLeaseDurationSeconds",
+        "nodeStatusMaxImages", "eventRecordQPS", "eventBurst", "kubeAPIQPS", "kubeAPIBurst",
+        "systemReserved", "kubeReserved", "enableControllerAttachDetach",
+        "localStorageCapacityIsolation",
     }
 )  # fmt: skip
 
 # Upstream says of these that nothing happens any more; a mention of our own would only confuse.
 NO_EFFECT_UPSTREAM = frozenset({"iptablesMasqueradeBit", "iptablesDropBit", "runOnce", "hairpinMode"})
+
+
+# What does only a part of what it does upstream, and which.
+PARTLY = {
+    "evictionHard": "takes room from allocatable, and evicts no pod in this agent yet",
+}
 
 
 def warnings(config: KubeletConfiguration) -> Iterator[str]:
@@ -42,6 +53,6 @@ def warnings(config: KubeletConfiguration) -> Iterator[str]:
         if name in ACTED_ON or name in NO_EFFECT_UPSTREAM or name == "featureGates":
             continue
         if ours.get(name) != default.get(name):
-            yield f'Configuration field "{name}" has no effect in this agent yet'
+            yield f'Configuration field "{name}" {PARTLY.get(name, "has no effect in this agent yet")}'
     for gate in gates.unknown(config.feature_gates):
         yield f'Feature gate "{gate}" is not known to this agent and has no effect'

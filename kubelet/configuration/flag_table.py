@@ -97,7 +97,7 @@ _PROCESS = _process(
     bootstrap-kubeconfig string inert | Used to ask for a client certificate when --kubeconfig does not exist.
     hostname-override string | Name of this node instead of the host name.
     node-ip string | Address of this node, or an IPv4 and an IPv6 address with a comma between.
-    cert-dir string inert | Directory of the TLS certificates.
+    cert-dir string | Directory of the TLS certificates.
     root-dir string | Directory of the agent's files (pods, volumes, checkpoints).
     local-socket string | Socket of the read-only view of pods; default kubelet.sock in --root-dir.
     relist-period duration | How often everything is compared with the runtime although no event came.
@@ -107,7 +107,7 @@ _PROCESS = _process(
     cni-bin-dir string | Directories of the CNI plugins, with commas between.
     cloud-provider string inert | "external" when a cloud controller initialises the node, else empty.
     cloud-config string deprecated inert | Configuration of a built-in cloud provider; there is none any more.
-    node-labels map inert | Labels the node registers with.
+    node-labels map | Labels the node registers with.
     image-credential-provider-config string inert | Configuration of the credential plugins for image pulls.
     image-credential-provider-bin-dir string inert | Directory of the credential plugins.
     pod-infra-container-image string deprecated inert | Sandbox image; the runtime decides.
@@ -117,10 +117,10 @@ _PROCESS = _process(
     minimum-container-ttl-duration duration deprecated | Age of a dead container before it is collected.
     maximum-dead-containers-per-container int deprecated | Dead instances to keep per container.
     maximum-dead-containers int deprecated | Dead containers to keep in all, -1 for no limit.
-    register-schedulable bool deprecated inert | Register the node as schedulable.
+    register-schedulable bool deprecated | Register the node as schedulable.
     keep-terminated-pod-volumes bool deprecated inert | Keep volumes of ended pods mounted.
     experimental-mounter-path string deprecated inert | A mount program of one's own.
-    experimental-allocatable-ignore-eviction bool deprecated inert | Leave eviction out of allocatable.
+    experimental-allocatable-ignore-eviction bool deprecated | Leave eviction out of allocatable.
     """,
 )
 

@@ -17,7 +17,7 @@ import msgspec
 
 from kube import yaml
 from kube.errors import InvalidObject, nearest_line
-from kubelet.configuration import codec, effect
+from kubelet.configuration import codec, effect, node_flags
 from kubelet.configuration.errors import InvalidConfiguration
 from kubelet.configuration.merge import merge_patch, resolve_paths
 from kubelet.configuration.types import (
@@ -74,7 +74,7 @@ def combine(files: Sequence[SourceFile], flags: Flags) -> Loaded:
         merged = merge_patch(merged, resolve_paths(document, posixpath.dirname(file.path)))
     config = codec.decode(merged)
     config = apply_overrides(config, flags.overrides)
-    problems = validate(config)
+    problems = [*node_flags.faults(flags), *validate(config)]
     if problems:
         raise InvalidConfiguration(problems)
     return Loaded(config, (*flags.warnings, *effect.warnings(config)))

@@ -10,12 +10,14 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 
 from kubelet.configuration import KubeletConfiguration
 from kubelet.configuration.host import is_cgroup2_unified
 from kubelet.flags import Flags
+from kubelet.node.machine import read_machine
+from kubelet.node.model import reservations
+from kubelet.node.resources import PodLimits, allocatable, capacity, texts
 from kubelet.podspec.context import NodeFacts
 from kubelet.podspec.resolv import ResolvConf, parse_resolv_conf
 
@@ -54,37 +56,24 @@ def interface_address(name: str) -> str:
     return socket.inet_ntoa(answer[20:24])
 
 
-def node_ips(flags: Flags) -> tuple[str, ...]:
-    """`--node-ip`, else the address of the default route's interface, else loopback."""
+def given_ips(flags: Flags) -> tuple[str, ...]:
+    """The addresses of `--node-ip`; none when it leaves the choice to the agent."""
     given = tuple(part.strip() for part in flags.node_ip.split(",") if part.strip())
-    if given and given not in (("0.0.0.0",), ("::",)):
+    return () if given in (("0.0.0.0",), ("::",)) else given
+
+
+def detect_ips(flags: Flags) -> tuple[str, ...]:
+    """`--node-ip`, else the address of the default route's interface; () when it has none just now."""
+    if given := given_ips(flags):
         return given
     name = default_interface(Path("/proc/net/route").read_text())
     address = interface_address(name) if name else ""
-    return (address or "127.0.0.1",)
+    return (address,) if address else ()
 
 
-def memory_total_bytes(meminfo: str) -> int:
-    """MemTotal in the text of /proc/meminfo."""
-    for line in meminfo.splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def capacity(config: KubeletConfiguration, memory_bytes: int) -> Mapping[str, str]:
-    """Kubernetes quantities by resource; what pods may use is all of it until reservations exist."""
-    return {
-        "cpu": str(os.cpu_count() or 1),
-        "memory": f"{memory_bytes // 1024}Ki",
-        "pods": str(config.max_pods),
-        "ephemeral-storage": f"{_disk_bytes() // 1024}Ki",
-    }
-
-
-def _disk_bytes() -> int:
-    stat = os.statvfs("/")
-    return stat.f_blocks * stat.f_frsize
+def node_ips(flags: Flags) -> tuple[str, ...]:
+    """The same, and loopback where there is none."""
+    return detect_ips(flags) or ("127.0.0.1",)
 
 
 def read_resolv_conf(path: str) -> ResolvConf | None:
@@ -97,15 +86,16 @@ def read_resolv_conf(path: str) -> ResolvConf | None:
 
 def read_node(flags: Flags, config: KubeletConfiguration) -> NodeFacts:
     """Everything about this node that pods' configurations need."""
-    memory = memory_total_bytes(Path("/proc/meminfo").read_text())
+    machine = read_machine(flags.root_dir)
+    limits = PodLimits(config.max_pods, config.pods_per_core, config.local_storage_capacity_isolation)
     return NodeFacts(
         node_name=node_name(flags),
         node_ips=node_ips(flags),
         root_dir=flags.root_dir.rstrip("/"),
         pod_logs_dir=config.pod_logs_dir.rstrip("/"),
         container_logs_dir=container_logs_dir(config.pod_logs_dir),
-        allocatable=capacity(config, memory),
-        memory_capacity_bytes=memory,
+        allocatable=texts(allocatable(capacity(machine, limits), reservations(flags, config))),
+        memory_capacity_bytes=machine.memory_bytes,
         cluster_domain=config.cluster_domain,
         cluster_dns=tuple(config.cluster_dns),
         resolv_conf=read_resolv_conf(config.resolv_conf),

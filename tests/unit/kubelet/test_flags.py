@@ -95,10 +95,10 @@ def test_boolean_flag_does_not_swallow_the_next_word() -> None:
 
 
 def test_deprecated_and_inert_flags_are_called_by_name() -> None:
-    warnings = parse(["--max-pods=5", "--cert-dir=/x", "--cloud-config=y", "-v2"]).warnings
+    warnings = parse(["--max-pods=5", "--runtime-cgroups=/x", "--cloud-config=y", "-v2"]).warnings
     assert warnings == (
         "Flag --max-pods has been deprecated: set it in the file given to --config",
-        "Flag --cert-dir has no effect in this agent yet",
+        "Flag --runtime-cgroups has no effect in this agent yet",
         "Flag --cloud-config has been deprecated: it will be removed",
         "Flag --cloud-config has no effect in this agent yet",
     )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controlplane.admission.noderestriction import may_label
+from kubelet.configuration import InvalidConfiguration, effect
+from kubelet.configuration.load import combine
 from kubelet.configuration.types import KubeletConfiguration, Taint
 from kubelet.flags import parse
+from kubelet.node.facts import read_node
 from kubelet.node.labels import may_set, problems
 from kubelet.node.limits import api_limits, event_limits, lease_limits
-from kubelet.node.model import Machine, NodeSettings, node_settings
+from kubelet.node.machine import read_machine
+from kubelet.node.model import Machine, NodeSettings, Readings, node_settings
 from kubelet.node.registration import CONTROLLER_ATTACHES, correction, new_node
+from kubelet.node.status import node_status
 
 pytestmark = pytest.mark.pure
 
@@ -135,3 +142,47 @@ def test_each_client_has_limits_of_its_own() -> None:
     assert (api_limits(config).qps, api_limits(config).burst) == (5.0, 9)
     assert (event_limits(config).qps, event_limits(config).burst) == (0, 3)
     assert (lease_limits(config).qps, lease_limits(config).request_seconds) == (0.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("--node-ip=192.0.2.1", ""),
+        ("--node-ip=192.0.2.1,2001:db8::1", ""),
+        ("--node-ip=here", 'bad --node-ip "here": "here" is not an IP address'),
+        (
+            "--node-ip=192.0.2.1,192.0.2.2",
+            'bad --node-ip "192.0.2.1,192.0.2.2": must contain either a single IP or a dual-stack pair',
+        ),
+        (
+            "--node-labels=k8s.io/x=y",
+            "unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-labels",
+        ),
+    ],
+)
+def test_flags_that_make_no_node_are_refused(argument: str, fault: str) -> None:
+    if not fault:
+        assert combine([], parse([argument])).warnings == ()
+        return
+    with pytest.raises(InvalidConfiguration) as caught:
+        combine([], parse([argument]))
+    assert fault in str(caught.value)
+
+
+def test_settings_that_work_only_in_part_say_so() -> None:
+    given = KubeletConfiguration(eviction_hard={"memory.available": "1Gi"}, max_pods=3, register_node=False)
+    assert list(effect.warnings(given)) == [
+        'Configuration field "evictionHard" takes room from allocatable, and evicts no pod in this agent yet'
+    ]
+
+
+def test_the_facts_of_pods_and_the_status_of_the_node_agree(tmp_path: Path) -> None:
+    flags = parse([f"--root-dir={tmp_path}", "--node-ip=192.0.2.9", "--hostname-override=N1"])
+    config = KubeletConfiguration(system_reserved={"memory": "100Mi"}, max_pods=12)
+    facts = read_node(flags, config)
+    settings = node_settings(flags, config, facts.node_name, "x://1")
+    status = node_status(
+        settings, read_machine(flags.root_dir), Readings(facts.node_ips), {}, datetime.now(UTC)
+    )
+    assert status["allocatable"] == facts.allocatable
+    assert [one["address"] for one in status["addresses"]] == ["192.0.2.9", "n1"]
