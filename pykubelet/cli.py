@@ -62,11 +62,18 @@ def _add(commands: _Commands, name: str, handler: str, text: str) -> argparse.Ar
 
 
 def _node_commands(commands: _Commands) -> None:
-    up = _add(commands, "up", "instance.up:up", "bring a node up and show its pods")
-    up.add_argument("--static", metavar="DIR", help="directory of Pod manifests to run")
-    up.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="wait so long for pods")
+    up = _add(commands, "up", "instance.up:up", "bring a cluster of one node up")
+    up.add_argument("--static", metavar="DIR", help="directory of Pod manifests to run as static pods")
+    up.add_argument("--standalone", action="store_true", help="the node alone, without a control plane")
+    up.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="wait so long for the node and for static pods",
+    )
 
-    down = _add(commands, "down", "instance.down:down", "stop the node and leave nothing running")
+    down = _add(commands, "down", "instance.down:down", "stop everything and leave nothing running")
     down.add_argument("--purge", action="store_true", help="remove its data, images included, as well")
     down.add_argument(
         "--timeout",
@@ -76,7 +83,9 @@ def _node_commands(commands: _Commands) -> None:
         help="give pods so long to stop by themselves",
     )
 
-    status = _add(commands, "status", "instance.status:status", "say whether the node is up, and what runs")
+    status = _add(
+        commands, "status", "instance.status:status", "say whether the cluster is up, and what runs"
+    )
     status.add_argument("--json", action="store_true", help="as JSON")
 
     why = _add(commands, "why", "instance.why:why", "tell the story of a pod: what happened, what is next")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kubelet.configuration.types import API_VERSION, KIND
 from pykubelet.instance.layout import Layout
 
+CLUSTER_DOMAIN = "cluster.local"
 STUB_RESOLVER = "127.0.0.53"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 
@@ -21,6 +22,7 @@ class AgentNeeds:
     is_cgroup2_unified: bool = True
     has_swap: bool = False
     resolv_conf: str = "/etc/resolv.conf"
+    port: int = 0  # of the agent's server in a cluster; 0: the agent alone, which has none
 
 
 def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
@@ -34,6 +36,7 @@ def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
         ("healthzBindAddress", "127.0.0.1", ""),
         ("healthzPort", needs.healthz_port, ""),
         ("resolvConf", needs.resolv_conf, ""),
+        *_server(layout, needs.port),
     ]
     if not needs.is_cgroup2_unified:
         why = "this host has cgroup v1: the runtime keeps the cgroups"
@@ -50,13 +53,34 @@ def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
     return "\n".join(lines) + "\n"
 
 
-def kubelet_arguments(layout: Layout) -> list[str]:
+def _server(layout: Layout, port: int) -> list[tuple[str, object, str]]:
+    """Who may ask the agent, and how it shows who it is: as kubeadm sets a node up."""
+    if not port:
+        return [("enableServer", False, "no cluster, nobody who may ask")]
     return [
+        ("port", port, ""),
+        ("authentication", {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(layout.pki / "ca.crt")},
+        }, ""),
+        ("authorization", {"mode": "Webhook"}, ""),
+        ("tlsCertFile", str(layout.kubelet_pki / "kubelet.crt"), ""),
+        ("tlsPrivateKeyFile", str(layout.kubelet_pki / "kubelet.key"), ""),
+        ("clusterDomain", CLUSTER_DOMAIN, ""),
+    ]  # fmt: skip
+
+
+def kubelet_arguments(layout: Layout, *, is_in_cluster: bool = False) -> list[str]:
+    arguments = [
         "--config", str(layout.kubelet_config),
         "--root-dir", str(layout.kubelet),
         "--local-socket", str(layout.kubelet_socket),
         "-v", "2",
     ]  # fmt: skip
+    if is_in_cluster:
+        arguments += ["--kubeconfig", str(layout.kubelet_kubeconfig), "--cert-dir", str(layout.kubelet_pki)]
+    return arguments
 
 
 def choose_resolv_conf(text: str, *, has_resolved: bool) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sys
 import time
 from pathlib import Path
-
-import msgspec
 
 from pykubelet.errors import CommandError
 from pykubelet.instance.agent import (
@@ -17,12 +15,12 @@ from pykubelet.instance.agent import (
     kubelet_arguments,
     kubelet_config,
 )
-from pykubelet.instance.facts import HostFacts, free_port, is_port_taken
-from pykubelet.instance.layout import DEFAULT_HEALTHZ_PORT, Layout
+from pykubelet.instance.facts import ANY_ADDRESS, LOOPBACK, HostFacts, free_port, is_port_taken
+from pykubelet.instance.layout import DEFAULT_HEALTHZ_PORT, DEFAULT_KUBELET_PORT, Layout
 from pykubelet.instance.local import is_agent_healthy
-from pykubelet.instance.processes import is_running, start_detached
+from pykubelet.instance.processes import is_running, program_beside, start_detached
 from pykubelet.instance.progress import Progress
-from pykubelet.instance.record import Component, Record, write_record
+from pykubelet.instance.record import Book, Component, Record
 from pykubelet.instance.running import KUBELET
 from pykubelet.instance.runtime_start import log_tail
 
@@ -30,36 +28,52 @@ READY_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.02
 
 
-def bring_up(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> Record:
+async def bring_up(book: Book, facts: HostFacts, progress: Progress) -> None:
     """An agent that answers; started only when none runs."""
-    component = record.component(KUBELET)
+    layout, component = book.layout, book.record.component(KUBELET)
     if component is not None and is_running(component):
         progress.say(f"          kubelet: runs already (pid {component.pid})")
-        return record
+        return
     with progress.step("kubelet") as step:
-        record = msgspec.structs.replace(record, healthz_port=_choose_port(layout, record))
-        needs = AgentNeeds(
-            runtime_endpoint=record.runtime_endpoint,
-            healthz_port=record.healthz_port,
-            is_cgroup2_unified=facts.is_cgroup2_unified,
-            has_swap=bool(facts.swap),
-            resolv_conf=_resolv_conf(),
-        )
-        layout.kubelet_config.write_text(kubelet_config(layout, needs))
-        argv = [*_program(), *kubelet_arguments(layout)]
-        component = start_detached(KUBELET, argv, layout.log_of(KUBELET), os.environ)
-        record = record.with_component(component)
-        write_record(layout, record)
-        layout.pid_file(KUBELET).write_text(f"{component.pid}\n")
-        _wait_healthy(layout, record, component)
-        step.note(f"kubelet: pid {component.pid}, healthz on 127.0.0.1:{record.healthz_port}")
-    return record
+        component = start(book, facts)
+        await _wait_healthy(layout, book.record, component)
+        step.note(f"kubelet: pid {component.pid}{_ports(book.record)}")
 
 
-def _choose_port(layout: Layout, record: Record) -> int:
+def start(book: Book, facts: HostFacts) -> Component:
+    """Write its configuration, and start the process."""
+    layout, record = book.layout, book.record
+    is_in_cluster = not record.is_standalone
+    book.change(
+        healthz_port=_choose_port(layout, record.healthz_port, DEFAULT_HEALTHZ_PORT, LOOPBACK),
+        kubelet_port=_choose_port(layout, record.kubelet_port, DEFAULT_KUBELET_PORT, ANY_ADDRESS)
+        if is_in_cluster
+        else 0,
+    )
+    needs = AgentNeeds(
+        runtime_endpoint=record.runtime_endpoint,
+        healthz_port=book.record.healthz_port,
+        is_cgroup2_unified=facts.is_cgroup2_unified,
+        has_swap=bool(facts.swap),
+        resolv_conf=_resolv_conf(),
+        port=book.record.kubelet_port,
+    )
+    layout.kubelet_config.write_text(kubelet_config(layout, needs))
+    argv = [*program_beside("kubelet", "kubelet"), *kubelet_arguments(layout, is_in_cluster=is_in_cluster)]
+    component = start_detached(KUBELET, argv, layout.log_of(KUBELET), os.environ)
+    book.started(component)
+    return component
+
+
+def _ports(record: Record) -> str:
+    server = f", serves on port {record.kubelet_port}" if record.kubelet_port else ""
+    return f"{server}, healthz on 127.0.0.1:{record.healthz_port}"
+
+
+def _choose_port(layout: Layout, before: int, usual: int, address: str) -> int:
     """The one used before, the usual one for the usual instance, else any that is free."""
-    wanted = record.healthz_port or (DEFAULT_HEALTHZ_PORT if layout.is_default else 0)
-    return wanted if wanted and not is_port_taken(wanted) else free_port()
+    wanted = before or (usual if layout.is_default else 0)
+    return wanted if wanted and not is_port_taken(wanted, address) else free_port(address)
 
 
 def _resolv_conf() -> str:
@@ -70,13 +84,7 @@ def _resolv_conf() -> str:
     return choose_resolv_conf(text, has_resolved=Path(RESOLVED_CONF).exists())
 
 
-def _program() -> list[str]:
-    """The `kubelet` installed beside this command, by the same interpreter."""
-    beside = Path(sys.executable).with_name("kubelet")
-    return [sys.executable, str(beside)] if beside.exists() else [sys.executable, "-m", "kubelet"]
-
-
-def _wait_healthy(layout: Layout, record: Record, component: Component) -> None:
+async def _wait_healthy(layout: Layout, record: Record, component: Component) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not (layout.kubelet_socket.is_socket() and is_agent_healthy(record.healthz_port)):
         is_alive = is_running(component)
@@ -86,4 +94,4 @@ def _wait_healthy(layout: Layout, record: Record, component: Component) -> None:
                 f"cannot start the agent: because it {how}; the end of its log:\n"
                 + log_tail(layout.log_of(KUBELET))
             )
-        time.sleep(LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)

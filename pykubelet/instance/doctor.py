@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pykubelet.instance.facts import read_facts
 from pykubelet.instance.findings import Finding, errors, examine, without_own
 from pykubelet.instance.layout import Layout
-from pykubelet.instance.processes import is_running
 from pykubelet.instance.record import read_record
-from pykubelet.instance.running import KUBELET
+from pykubelet.instance.running import CONTROLPLANE, is_process_up, own_kubelet
 
 MARKS = {"ok": "ok     ", "note": "note   ", "warning": "WARNING", "error": "ERROR  "}
 
@@ -21,9 +20,10 @@ def doctor(args: Namespace) -> int:
     """Exit code 1 when `up` could not work."""
     layout = Layout.of(args.root)
     record = read_record(layout)
-    component = record.component(KUBELET) if record is not None else None
-    own = component.pid if component is not None and is_running(component) else None
-    findings = examine(without_own(read_facts(layout), own))
+    facts = read_facts(layout, with_kubectl=True)
+    findings = examine(
+        without_own(facts, own_kubelet(record), is_serving=is_process_up(record, CONTROLPLANE))
+    )
     if args.json:
         json.dump({"findings": [asdict(finding) for finding in findings]}, sys.stdout, indent=2)
         print()

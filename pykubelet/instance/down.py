@@ -1,8 +1,10 @@
 """`pykubelet down`: the pods end in order, then the agent, the runtime, and everything they held.
 
-Order: the agent is shown an empty directory, so that hooks and grace periods are observed; what it did not
-get done, or all of it when it does not run, is removed straight over CRI; then the processes; then, by force,
-whatever is left. At the end the host is looked at again, and anything still there is named.
+Order: the control plane first, so that nobody makes other pods in place of these, or notes their end: to the
+cluster it is as if the machine had been switched off, and after the next `up` the same pods run again. Then
+the agent ends every pod in its own way, with hooks and grace periods; what it did not get done, or all of it
+when it does not run, is removed straight over CRI; then the processes; then, by force, whatever is left. At
+the end the host is looked at again, and anything still there is named.
 """
 
 from __future__ import annotations
@@ -24,12 +26,13 @@ from pykubelet.instance.layout import Layout
 from pykubelet.instance.processes import is_running, stop_process
 from pykubelet.instance.progress import Progress, Step
 from pykubelet.instance.record import Record, SharedThings, read_record, remove_record
-from pykubelet.instance.running import CONTAINERD, KUBELET, is_answering, is_process_up, locked
+from pykubelet.instance.running import CONTAINERD, CONTROLPLANE, KUBELET, is_answering, is_process_up, locked
 from pykubelet.instance.up import turn_manifests
 
 POD_CHECK_SECONDS = 0.1
 AGENT_PATIENCE_SECONDS = 15.0
 RUNTIME_PATIENCE_SECONDS = 10.0
+CONTROLPLANE_PATIENCE_SECONDS = 10.0
 DEFAULT_GRACE_SECONDS = 30  # PodSpec terminationGracePeriodSeconds
 GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
 
@@ -54,6 +57,8 @@ def down(args: Namespace) -> int:
 def _down(layout: Layout, record: Record | None, args: Namespace, progress: Progress) -> int:
     bundles = Bundles()
     bundles.note(layout)
+    if record is not None:
+        _stop(record, CONTROLPLANE, CONTROLPLANE_PATIENCE_SECONDS, progress)
     if record is not None and is_process_up(record, KUBELET) and is_answering(record.runtime_endpoint):
         with progress.step("pods") as step:
             _drain(layout, args.timeout, step)
@@ -84,15 +89,20 @@ def _finish(layout: Layout, progress: Progress, *, purge: bool) -> None:
         progress.say(f"\nDown in {progress.elapsed:.1f} s; nothing is left, {layout.root} is removed.")
     else:
         progress.say(
-            f"\nDown in {progress.elapsed:.1f} s; nothing runs. Images and logs stay in {layout.root} "
-            "(--purge removes them)."
+            f"\nDown in {progress.elapsed:.1f} s; nothing runs. The cluster's objects, images and logs stay "
+            f"in {layout.root} (--purge removes them)."
         )
 
 
 def _drain(layout: Layout, timeout: float, step: Step) -> None:
-    """Let the agent stop every pod in its own way, as if all manifests had been removed."""
+    """Let the agent stop every pod in its own way, whatever its sources say."""
     turn_manifests(layout, layout.no_manifests)
     deadline = time.monotonic() + timeout
+    try:
+        local.get_json(layout.kubelet_socket, "/drain", method="POST")
+    except CommandError as error:
+        step.note(f"pods: left to the runtime ({error})")
+        return
     while True:
         try:
             pods = local.get_json(layout.kubelet_socket, "/debug/pods")["pods"]

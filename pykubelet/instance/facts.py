@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cri.imagefile import ImageBuildError, static_binary
 from kubelet.configuration.host import read_host
-from pykubelet.instance.layout import DEFAULT_HEALTHZ_PORT, Layout
+from pykubelet.instance.kubectl import find_kubectl
+from pykubelet.instance.layout import DEFAULT_API_PORT, DEFAULT_HEALTHZ_PORT, DEFAULT_KUBELET_PORT, Layout
 from pykubelet.instance.processes import all_processes
 
 CNI_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
@@ -21,7 +22,9 @@ CNI_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 
 CNI_NEEDED = ("bridge", "host-local", "loopback")
 CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_SYS_RESOURCE = 21, 12, 24  # linux/capability.h
+LOOPBACK, ANY_ADDRESS = "127.0.0.1", "0.0.0.0"
 SEARCH_PATH_EXTRA = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_MODULES = {"kube-controlplane": "controlplane"}
 _VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+)")
 
 
@@ -46,6 +49,9 @@ class HostFacts:
     has_overlay: bool = True
     healthz_port: int = DEFAULT_HEALTHZ_PORT
     is_healthz_taken: bool = False
+    is_api_taken: bool = False  # the usual port of the API server; and of the agent, below
+    is_kubelet_taken: bool = False
+    kubectl: str | None = None  # "" for none that is recent enough, None when nobody looked
     other_kubelets: tuple[int, ...] = ()
     disk_free_bytes: int = 1 << 40
     disk_total_bytes: int = 1 << 40
@@ -64,8 +70,8 @@ def search_path() -> str:
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *SEARCH_PATH_EXTRA))
 
 
-def read_facts(layout: Layout) -> HostFacts:
-    """Look at this host for the instance of `layout`."""
+def read_facts(layout: Layout, *, with_kubectl: bool = False) -> HostFacts:
+    """Look at this host for the instance of `layout`. kubectl takes a while to say its version."""
     path = search_path()
 
     def which(name: str) -> str:
@@ -92,6 +98,9 @@ def read_facts(layout: Layout) -> HostFacts:
         swap=host.swap_devices,
         has_overlay="overlay" in Path("/proc/filesystems").read_text() or _has_module("overlay"),
         is_healthz_taken=is_port_taken(DEFAULT_HEALTHZ_PORT),
+        is_api_taken=is_port_taken(DEFAULT_API_PORT, ANY_ADDRESS),
+        is_kubelet_taken=is_port_taken(DEFAULT_KUBELET_PORT, ANY_ADDRESS),
+        kubectl=find_kubectl() if with_kubectl else None,
         other_kubelets=_kubelets(),
         disk_free_bytes=usage.free,
         disk_total_bytes=usage.total,
@@ -113,20 +122,20 @@ def has_cgroup_mount(mounts: str) -> bool:
     return bool(kinds & {"cgroup", "cgroup2"})
 
 
-def is_port_taken(port: int) -> bool:
-    """Whether someone listens on 127.0.0.1:port."""
+def is_port_taken(port: int, address: str = LOOPBACK) -> bool:
+    """Whether one cannot listen there, since someone else does."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((address, port))
         except OSError:
             return True
     return False
 
 
-def free_port() -> int:
+def free_port(address: str = LOOPBACK) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
@@ -166,8 +175,14 @@ def _kubelets() -> tuple[int, ...]:
 
 
 def is_kubelet(argv: tuple[str, ...]) -> bool:
-    """By the program's name, or the script's when an interpreter runs it (pure)."""
-    names = [Path(word).name for word in argv[:2]]
-    if not names:
+    return is_program(argv, "kubelet")
+
+
+def is_program(argv: tuple[str, ...], name: str) -> bool:
+    """By the program's name, or the script's or module's when an interpreter runs it (pure)."""
+    if not argv:
         return False
-    return names[0] == "kubelet" or (names[0].startswith("python") and names[-1] == "kubelet")
+    first, *words = (Path(word).name for word in argv[:3])
+    if not first.startswith("python"):
+        return first == name
+    return words[:1] == [name] or words == ["-m", _MODULES.get(name, name)]

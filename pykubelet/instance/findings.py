@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pykubelet.instance.facts import CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_RESOURCE, HostFacts
+from pykubelet.instance.layout import DEFAULT_API_PORT, DEFAULT_KUBELET_PORT
 
 Level = Literal["ok", "note", "warning", "error"]
 APT = "apt-get install --no-install-recommends"
@@ -34,12 +35,15 @@ def examine(facts: HostFacts) -> list[Finding]:
     return [finding for check in checks for finding in check(facts)]
 
 
-def without_own(facts: HostFacts, own_kubelet: int | None) -> HostFacts:
-    """The same host as seen by an instance whose agent runs: its own port and process are no neighbours."""
+def without_own(facts: HostFacts, own_kubelet: int | None, *, is_serving: bool = False) -> HostFacts:
+    """The same host as seen by an instance that runs: its own ports and processes are no neighbours.
+    `own_kubelet` is its agent's pid; `is_serving`: its control plane runs."""
+    if is_serving:
+        facts = replace(facts, is_api_taken=False)
     if own_kubelet is None:
         return facts
     others = tuple(pid for pid in facts.other_kubelets if pid != own_kubelet)
-    return replace(facts, is_healthz_taken=False, other_kubelets=others)
+    return replace(facts, is_healthz_taken=False, is_kubelet_taken=False, other_kubelets=others)
 
 
 def errors(findings: list[Finding]) -> list[Finding]:
@@ -79,7 +83,7 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
         )
     else:
         yield Finding("runc", "ok", facts.runc)
-    packages = {"ip": "iproute2", "umount": "mount", "ctr": "containerd"}
+    packages = {"ip": "iproute2", "umount": "mount", "ctr": "containerd", "nft": "nftables"}
     for name, package in packages.items():
         if not facts.programs.get(name):
             yield Finding(
@@ -88,9 +92,16 @@ def _programs(facts: HostFacts) -> Iterator[Finding]:
     if not facts.programs.get("iptables"):
         yield Finding(
             "iptables", "warning",
-            "pods reach neither hostPorts nor the outside: because iptables is not installed",
+            "hostPorts of pods do not work: because iptables is not installed",
             f"{APT} iptables",
         )  # fmt: skip
+    if facts.kubectl == "":
+        yield Finding(
+            "kubectl", "note", "there is no kubectl of 1.28 or later to use the cluster with",
+            "make up (which installs one beside the other commands)",
+        )  # fmt: skip
+    elif facts.kubectl is not None:
+        yield Finding("kubectl", "ok", f"kubectl ({facts.kubectl})")
 
 
 def _network_plugins(facts: HostFacts) -> Iterator[Finding]:
@@ -178,6 +189,14 @@ def _neighbours(facts: HostFacts) -> Iterator[Finding]:
             f"127.0.0.1:{facts.healthz_port} is taken: the agent's healthz gets another port",
             f"ss -ltnp 'sport = :{facts.healthz_port}'",
         )  # fmt: skip
+    for name, port, is_taken, who in (
+        ("api-port", DEFAULT_API_PORT, facts.is_api_taken, "the API server"),
+        ("kubelet-port", DEFAULT_KUBELET_PORT, facts.is_kubelet_taken, "the agent"),
+    ):
+        if is_taken:
+            yield Finding(
+                name, "note", f"port {port} is taken: {who} gets another port", f"ss -ltnp 'sport = :{port}'"
+            )
     if facts.other_kubelets:
         pids = ", ".join(map(str, facts.other_kubelets))
         yield Finding(

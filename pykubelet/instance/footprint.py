@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pykubelet.errors import CommandError
 from pykubelet.instance import cgroupfs, netfilter
-from pykubelet.instance.facts import is_kubelet, search_path
+from pykubelet.instance.facts import is_program, search_path
 from pykubelet.instance.layout import SHORT_RUN_DIR, Layout
 from pykubelet.instance.processes import Process, all_processes, descendants, kill_all
 from pykubelet.instance.record import SharedThings
@@ -62,14 +62,17 @@ def _shim_socket(bundle: Path) -> Path | None:
 
 
 def owned_daemons(layout: Layout, running: dict[int, Process]) -> set[int]:
-    """The instance's containerd and agent, by the configuration file they were started with."""
-    configs = {str(layout.containerd_config), str(layout.kubelet_config)}
+    """The instance's daemons, by the configuration or the data that they were started with."""
+    marks = {
+        "containerd": str(layout.containerd_config),
+        "kubelet": str(layout.kubelet_config),
+        "kube-controlplane": str(layout.controlplane),
+    }
     return {
         process.pid
         for process in running.values()
         if not process.is_dead
-        and configs & set(process.argv)
-        and (Path(process.argv[0]).name == "containerd" or is_kubelet(process.argv))
+        and any(mark in process.argv and is_program(process.argv, name) for name, mark in marks.items())
     }
 
 
@@ -154,6 +157,7 @@ def sweep(layout: Layout, bundles: Bundles) -> None:
     for link in owned_links(layout):
         _delete_link(link)
     netfilter.remove_network_rules(layout.network)
+    netfilter.remove_table(layout.nft_table)
     cgroupfs.remove(cgroupfs.of_containers(bundles.ids))
     for path in (*bundles.files, *cni_results(layout)):
         remove_path(path)
@@ -189,6 +193,7 @@ def leftovers(layout: Layout, ids: Collection[str]) -> list[str]:
     lines += [f"mount {point}" for point in owned_mounts(layout)]
     lines += [f"link {name}" for name in owned_links(layout)]
     lines += [f"rule {line}" for line in netfilter.network_rules(layout.network)]
+    lines += [f"table {table}" for table in netfilter.tables() if table == f"ip {layout.nft_table}"]
     lines += [f"cgroup {path}" for path in cgroupfs.of_containers(ids)]
     lines += [f"file {path}" for path in cni_results(layout)]
     if layout.run.exists():

@@ -48,6 +48,11 @@ class Layout:
         return self.root / "instance.json"
 
     @property
+    def choices(self) -> Path:
+        """The ports and ranges of the cluster, which outlive `down`."""
+        return self.root / "choices.json"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

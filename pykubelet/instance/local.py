@@ -32,11 +32,11 @@ class AgentAway(CommandError):
     """Nobody answers on the socket."""
 
 
-def get_json(path: Path, target: str) -> Any:
+def get_json(path: Path, target: str, *, method: str = "GET") -> Any:
     """The JSON at `target`. AgentAway when the agent does not answer, CommandError when it refuses."""
     connection = _UnixConnection(path)
     try:
-        connection.request("GET", target, headers={"Connection": "close"})
+        connection.request(method, target, headers={"Connection": "close"})
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, HTTPException) as error:

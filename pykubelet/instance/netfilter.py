@@ -2,7 +2,8 @@
 
 The bridge and portmap plugins go through iptables and put `name: "NETWORK"` into a comment of each rule. They
 remove their rules with the pod; what is here is for pods that ended without that. An nftables table is
-removed only when it came after `up` and holds nothing but the plugins' own empty frame.
+removed only when it came after `up` and holds nothing but the plugins' own empty frame; the table that bears
+an instance's own name is removed with all it holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 
+from pykubelet.errors import CommandError
 from pykubelet.instance.facts import search_path
 
 # Chains that belong to one pod: CNI-<hash> (masquerade), CNI-DN-<hash> and CNI-SN-<hash> (hostPorts).
@@ -69,6 +71,22 @@ def tables() -> list[str]:
     """nftables tables as "FAMILY NAME", none without nft."""
     listing = _nft("list", "tables")
     return [line.removeprefix("table ").strip() for line in listing.splitlines() if line.strip()]
+
+
+def put(ruleset: str) -> None:
+    """Let nft carry out a text in one transaction. CommandError with what it says."""
+    program = shutil.which("nft", path=search_path())
+    if program is None:
+        raise CommandError('cannot make the packet filter rules: because "nft" is not installed')
+    done = subprocess.run([program, "-f", "-"], input=ruleset, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise CommandError(f"cannot make the packet filter rules: because {done.stderr.strip()}")
+
+
+def remove_table(name: str) -> None:
+    """An instance's own table of the family ip, with all its rules."""
+    if f"ip {name}" in tables():
+        _nft("delete", "table", "ip", name)
 
 
 def is_empty_frame(listing: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from cni.filter_table import NodeRules, ruleset
+from cni.node_network import OLDER_VERSION, NodeNetwork, render
 from pykubelet.errors import CommandError
 from pykubelet.instance.layout import Layout
+from pykubelet.instance.record import Record
 
 DEFAULT_SUBNET = "10.244.0.0/24"
 """The usual instance's: the first /24 of what Kubernetes set-ups commonly use."""
@@ -48,23 +50,25 @@ def choose_subnet(layout: Layout, taken: Iterable[_Network]) -> str:
     raise CommandError(f"cannot find a pod range: because every /24 of {POOL} is routed elsewhere")
 
 
-def conflist(layout: Layout, subnet: str, *, has_iptables: bool, has_portmap: bool) -> str:
-    """A bridge with addresses from `subnet`; hostPorts and the way outside where iptables can do them."""
-    plugins: list[dict[str, object]] = [
-        {
-            "type": "bridge",
-            "bridge": layout.bridge,
-            "isGateway": True,
-            "ipMasq": has_iptables,
-            "hairpinMode": True,
-            "ipam": {
-                "type": "host-local",
-                "dataDir": str(layout.leases),
-                "ranges": [[{"subnet": subnet}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        }
-    ]
-    if has_iptables and has_portmap:
-        plugins.append({"type": "portmap", "capabilities": {"portMappings": True}})
-    return json.dumps({"cniVersion": "0.4.0", "name": layout.network, "plugins": plugins}, indent=2) + "\n"
+def conflist(layout: Layout, subnet: str, *, has_portmap: bool) -> bytes:
+    """A bridge with addresses from `subnet`, and hostPorts where the portmap plugin can do them."""
+    network = NodeNetwork(
+        name=layout.network, bridge=layout.bridge, pod_cidrs=(subnet,), leases=str(layout.leases),
+        has_portmap=has_portmap, version=OLDER_VERSION,
+    )  # fmt: skip
+    return render(network)
+
+
+def rules(layout: Layout, record: Record, service_address: str) -> str:
+    """The instance's own nftables table: pods' way outside and, in a cluster, to the API server."""
+    server = "" if record.is_standalone else record.advertise_address
+    return ruleset(
+        NodeRules(
+            table=layout.nft_table,
+            bridge=layout.bridge,
+            pod_cidr=record.subnet,
+            service_address=service_address if server else "",
+            server_address=server,
+            server_port=record.api_port,
+        )
+    )

@@ -44,6 +44,11 @@ class PodRow:
     is_settled: bool
 
     @property
+    def full_name(self) -> str:
+        """NAMESPACE/NAME."""
+        return self.name if "/" in self.name else f"default/{self.name}"
+
+    @property
     def cells(self) -> tuple[str, ...]:
         return (self.name, self.ready, self.status, self.restarts, self.age, self.ip)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pykubelet.errors import CommandError
@@ -68,6 +70,12 @@ def descendants(pids: Iterable[int], among: Mapping[int, Process]) -> set[int]:
     return found - start
 
 
+def program_beside(name: str, module: str) -> list[str]:
+    """The words that run a program installed beside this command, by the same interpreter."""
+    beside = Path(sys.executable).with_name(name)
+    return [sys.executable, str(beside)] if beside.exists() else [sys.executable, "-m", module]
+
+
 def start_detached(name: str, argv: Sequence[str], log: Path, env: Mapping[str, str]) -> Component:
     """Start a program in a session of its own, its output in `log`; the log before it is kept as `log.1`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +106,13 @@ def is_running(component: Component) -> bool:
             os.waitpid(component.pid, os.WNOHANG)
         return False
     return True
+
+
+def started_at(component: Component) -> datetime:
+    """When it was started, by the clock of now; early by up to a tick (a hundredth of a second)."""
+    up_seconds = float((_PROC / "uptime").read_text().split()[0])
+    age_seconds = up_seconds - component.started_ticks / os.sysconf("SC_CLK_TCK")
+    return datetime.now(UTC) - timedelta(seconds=age_seconds)
 
 
 def rss_bytes(component: Component) -> int:

@@ -13,13 +13,16 @@ from typing import Any
 
 from pykubelet.errors import CommandError
 from pykubelet.instance import local
+from pykubelet.instance.api import Api, node_path
 from pykubelet.instance.layout import Layout
+from pykubelet.instance.nodestate import NodeState, node_state
 from pykubelet.instance.podrows import HEADER, PodRow, pod_row
 from pykubelet.instance.processes import is_running, rss_bytes
 from pykubelet.instance.record import Record
 from pykubelet.tables import table
 
 CONTAINERD = "containerd"
+CONTROLPLANE = "kube-controlplane"
 KUBELET = "kubelet"
 
 
@@ -62,13 +65,47 @@ def is_process_up(record: Record | None, name: str) -> bool:
     return component is not None and is_running(component)
 
 
-def components(layout: Layout, record: Record | None) -> list[ComponentState]:
-    """The runtime and the agent; a component that was never started is not ready."""
-    runtime_ready = record is not None and is_answering(record.runtime_endpoint)
-    return [
-        _state(record, CONTAINERD, is_ready=runtime_ready),
-        _state(record, KUBELET, is_ready=record is not None and local.is_agent_healthy(record.healthz_port)),
-    ]
+def own_kubelet(record: Record | None) -> int | None:
+    """The pid of this instance's agent, None when it does not run."""
+    component = record.component(KUBELET) if record is not None else None
+    return component.pid if component is not None and is_running(component) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An instance as it is now. `node` is what the API says of the Node; the agent, for a node alone."""
+
+    components: tuple[ComponentState, ...]
+    node: NodeState
+
+    @property
+    def is_ready(self) -> bool:
+        return self.node.is_ready and all(state.is_ready for state in self.components)
+
+
+def look_at(layout: Layout, record: Record | None) -> Condition:
+    """Ask every component; one that was never started is not ready."""
+    is_runtime_ready = record is not None and is_answering(record.runtime_endpoint)
+    is_agent_ready = record is not None and local.is_agent_healthy(record.healthz_port)
+    states = [_state(record, CONTAINERD, is_ready=is_runtime_ready)]
+    if record is not None and record.is_standalone:
+        node = NodeState(is_agent_ready, "" if is_agent_ready else "its agent does not answer")
+    else:
+        is_serving, node = _ask_api(layout)
+        states.append(_state(record, CONTROLPLANE, is_ready=is_serving))
+    states.append(_state(record, KUBELET, is_ready=is_agent_ready))
+    return Condition(tuple(states), node)
+
+
+def _ask_api(layout: Layout) -> tuple[bool, NodeState]:
+    """Whether the API server is ready, and what it says of this node."""
+    try:
+        with Api(layout.admin_kubeconfig) as api:
+            if not api.is_ready():
+                return False, NodeState(False, "the control plane does not answer")
+            return True, node_state(api.get(node_path(node_name())))
+    except CommandError as error:
+        return False, NodeState(False, str(error))
 
 
 def _state(record: Record | None, name: str, *, is_ready: bool) -> ComponentState:

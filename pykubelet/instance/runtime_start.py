@@ -13,8 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from cri.errors import CriError
 from cri.imageload import ensure_builtin_images
 from cri.types import StatusResponse
@@ -27,7 +25,7 @@ from pykubelet.instance.layout import Layout
 from pykubelet.instance.network import CONFLIST_NAME, choose_subnet, conflist, read_routes, routed_networks
 from pykubelet.instance.processes import is_running, start_detached
 from pykubelet.instance.progress import Progress
-from pykubelet.instance.record import Component, Record, write_record
+from pykubelet.instance.record import Book, Component
 from pykubelet.instance.running import CONTAINERD
 from pykubelet.runtime.connecting import connected
 
@@ -50,20 +48,23 @@ class HostRuntime:
     cni_directory: str = ""
 
 
-async def bring_up(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> Record:
-    """A runtime that is ready, with a network and the built-in images; the record says which."""
-    if await _wants_private(layout, record, facts, progress):
-        record = await _private(layout, record, facts, progress)
+async def bring_up(book: Book, facts: HostFacts, progress: Progress) -> None:
+    """A runtime that is ready, and its network; the record says which."""
+    if await _wants_private(book, facts, progress):
+        await _private(book, facts, progress)
     else:
-        record = msgspec.structs.replace(record, is_private_runtime=False, runtime_endpoint=HOST_ENDPOINT)
-        record = await _host_network(layout, record, facts, progress)
-    write_record(layout, record)
+        book.change(is_private_runtime=False, runtime_endpoint=HOST_ENDPOINT)
+        await _host_network(book, facts, progress)
+
+
+async def load_images(book: Book, progress: Progress) -> None:
+    """The built-in images, where the runtime lacks them."""
+    endpoint = book.record.runtime_endpoint
     with progress.step("images") as step:
-        async with connected(record.runtime_endpoint) as runtime:
-            imported = await ensure_builtin_images(record.runtime_endpoint, runtime.runtime, runtime.images)
+        async with connected(endpoint) as runtime:
+            imported = await ensure_builtin_images(endpoint, runtime.runtime, runtime.images)
         names = ", ".join(imported)
         step.note(f"images: {names} imported" if imported else "images: the built-in ones are there")
-    return record
 
 
 def forget_last_boot(layout: Layout) -> None:
@@ -72,7 +73,8 @@ def forget_last_boot(layout: Layout) -> None:
     footprint.remove_path(layout.run)
 
 
-async def _wants_private(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> bool:
+async def _wants_private(book: Book, facts: HostFacts, progress: Progress) -> bool:
+    layout, record = book.layout, book.record
     if not layout.is_default or layout.containerd_config.exists():
         return True
     if record.runtime_endpoint:
@@ -123,37 +125,35 @@ def judge_host(status: StatusResponse, *, can_lower_oom_score: bool) -> HostRunt
     return HostRuntime(True, "", not (network and network.status), directory)
 
 
-async def _host_network(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> Record:
+async def _host_network(book: Book, facts: HostFacts, progress: Progress) -> None:
     """Give the host's runtime a network if it has none."""
     found = await look_at_host(facts)
     if not found.lacks_network:
         progress.say("          network: the host's runtime has one")
-        return record
+        return
     if not found.cni_directory:
         raise CommandError(
             "cannot give the host's runtime a network: because it does not say where it reads CNI "
             "configurations"
         )
     with progress.step("network") as step:
-        record = _with_subnet(layout, record)
+        choose_range(book)
         path = Path(found.cni_directory, CONFLIST_NAME)
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = msgspec.structs.replace(record, conflist=str(path))
-        write_record(layout, record)
-        path.write_text(_conflist(layout, record, facts))
-        step.note(f"network: bridge {layout.bridge}, {record.subnet}, written to {path}")
+        book.change(conflist=str(path))
+        path.write_bytes(_conflist(book, facts))
+        step.note(f"network: bridge {book.layout.bridge}, {book.record.subnet}, written to {path}")
         async with connected(HOST_ENDPOINT) as runtime:
             await _wait_ready(runtime, time.monotonic() + READY_SECONDS)
-    return record
 
 
-async def _private(layout: Layout, record: Record, facts: HostFacts, progress: Progress) -> Record:
-    component = record.component(CONTAINERD)
+async def _private(book: Book, facts: HostFacts, progress: Progress) -> None:
+    layout, component = book.layout, book.record.component(CONTAINERD)
     if component is not None and is_running(component):
         progress.say(f"          containerd: runs already (pid {component.pid})")
-        return record
+        return
     with progress.step("containerd") as step:
-        record = _with_subnet(layout, record)
+        choose_range(book)
         needs = RuntimeNeeds(
             major=facts.containerd_major,
             cni_directory=facts.cni_directory,
@@ -162,33 +162,30 @@ async def _private(layout: Layout, record: Record, facts: HostFacts, progress: P
         for directory in (layout.containerd_data, layout.containerd_state, layout.cni_conf):
             directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         layout.containerd_config.write_text(containerd_config(layout, needs))
-        (layout.cni_conf / CONFLIST_NAME).write_text(_conflist(layout, record, facts))
+        (layout.cni_conf / CONFLIST_NAME).write_bytes(_conflist(book, facts))
         endpoint = f"unix://{layout.containerd_socket}"
         argv = [facts.containerd, "--config", str(layout.containerd_config)]
         env = os.environ | {"PATH": search_path()}
         component = start_detached(CONTAINERD, argv, layout.log_of(CONTAINERD), env)
-        record = msgspec.structs.replace(record, runtime_endpoint=endpoint, is_private_runtime=True)
-        record = record.with_component(component)
-        write_record(layout, record)
-        layout.pid_file(CONTAINERD).write_text(f"{component.pid}\n")
+        book.change(runtime_endpoint=endpoint, is_private_runtime=True)
+        book.started(component)
         await _wait_started(layout, component, endpoint)
         step.note(
             f"containerd {facts.containerd_version}: a private one, pid {component.pid}; "
-            f"bridge {layout.bridge}, {record.subnet}"
+            f"bridge {layout.bridge}, {book.record.subnet}"
         )
-    return record
 
 
-def _with_subnet(layout: Layout, record: Record) -> Record:
+def choose_range(book: Book) -> None:
     """The range once chosen is kept: leases and running pods use it."""
-    if record.subnet:
-        return record
-    return msgspec.structs.replace(record, subnet=choose_subnet(layout, routed_networks(read_routes())))
+    if not book.record.subnet:
+        book.change(subnet=choose_subnet(book.layout, routed_networks(read_routes())))
 
 
-def _conflist(layout: Layout, record: Record, facts: HostFacts) -> str:
-    has_iptables = bool(facts.programs.get("iptables"))
-    return conflist(layout, record.subnet, has_iptables=has_iptables, has_portmap=facts.has_portmap)
+def _conflist(book: Book, facts: HostFacts) -> bytes:
+    # portmap goes through iptables.
+    has_portmap = facts.has_portmap and bool(facts.programs.get("iptables"))
+    return conflist(book.layout, book.record.subnet, has_portmap=has_portmap)
 
 
 async def _wait_started(layout: Layout, component: Component, endpoint: str) -> None:

@@ -1,53 +1,58 @@
-"""`pykubelet up`: from nothing to a node with its pods running, one step after the other.
+"""`pykubelet up`: from nothing to a cluster of one node, as many steps side by side as can be.
 
 Every step looks first and does only what is missing, so `up` again mends what has died and otherwise says
-that the node is up. The record is written after each step: `down` can end what was half made.
+that all is up. The record is written at each step: `down` can end what was half made.
+
+    containerd ──► images ─────────────────────────┐
+    control plane (starts) ──────────► /readyz ────┼──► node Ready ──► pods of the manifests
+       credentials, kubeconfigs ──► kubelet ───────┘
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
-import time
 from argparse import Namespace
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from aio import log as aio_log
 from pykubelet.errors import CommandError
-from pykubelet.instance import agent_start, cgroupfs, netfilter, runtime_start
+from pykubelet.instance import agent_start, cgroupfs, closing, controlplane_start, netfilter, runtime_start
+from pykubelet.instance.controlplane import first_service_address
 from pykubelet.instance.facts import HostFacts, read_facts
 from pykubelet.instance.findings import errors, examine, without_own
+from pykubelet.instance.kubectl import find_kubectl
 from pykubelet.instance.layout import Layout
-from pykubelet.instance.local import AgentAway, is_agent_healthy
-from pykubelet.instance.manifests import Manifests, read_manifests_in
-from pykubelet.instance.podrows import PodRow
+from pykubelet.instance.manifests import read_manifests_in
+from pykubelet.instance.network import rules
 from pykubelet.instance.processes import boot_id
-from pykubelet.instance.progress import Progress, Step
-from pykubelet.instance.record import Record, SharedThings, read_record, write_record
+from pykubelet.instance.progress import Progress
+from pykubelet.instance.record import Book, Record, SharedThings, first_record, keep_choices, read_record
 from pykubelet.instance.running import (
-    CONTAINERD,
-    KUBELET,
+    CONTROLPLANE,
     is_process_up,
     locked,
+    look_at,
     node_name,
+    own_kubelet,
     pod_rows,
     pod_table,
 )
-
-POD_CHECK_SECONDS = 0.1
-# A pod that the agent does not show by then is one that it refused, or two manifests of one name.
-APPEAR_SECONDS = 20.0
+from pykubelet.instance.waiting import Wait, wait_for_node, wait_for_pods
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """How the wait for the pods ended."""
+class Wish:
+    """What was asked for: `static` is a directory or "", `timeout` seconds."""
 
-    rows: list[PodRow]
-    are_settled: bool
+    static: str
+    is_standalone: bool
+    timeout: float
 
 
 def up(args: Namespace) -> int:
@@ -55,38 +60,111 @@ def up(args: Namespace) -> int:
     static = str(Path(args.static).resolve()) if args.static else ""
     if static and not Path(static).is_dir():
         raise CommandError(f'cannot run the manifests in "{args.static}": because it is no directory')
-    with locked(layout):
-        return asyncio.run(_up(layout, static, args.timeout))
+    with locked(layout), _log_of_its_own(layout):
+        return asyncio.run(_up(layout, Wish(static, args.standalone, args.timeout)))
 
 
-async def _up(layout: Layout, static: str, timeout: float) -> int:
+@contextmanager
+def _log_of_its_own(layout: Layout) -> Iterator[None]:
+    """What libraries log while the command works is for a file, not for the person who waits."""
+    file = layout.log_of("up")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as stream:
+        aio_log.configure(stream=stream)
+        yield
+        aio_log.configure()
+
+
+async def _up(layout: Layout, wish: Wish) -> int:
     record = _usable_record(layout)
-    if record is not None and is_all_up(record) and static in ("", record.static):
+    if record is not None and _is_up_already(layout, record, wish):
         print(f"The node in {layout.root} is up already.\n")
         print(pod_table(pod_rows(layout)), end="")
         return 0
     progress = Progress()
     facts = _check_host(layout, record, progress)
-    record = record or _first_record(layout)
-    static = static or record.static or str(layout.default_static)
-    record = msgspec.structs.replace(record, static=static)
+    record = record or first_record(layout, boot_id(), _shared_things_now())
+    static = wish.static or record.static or str(layout.default_static)
     _prepare_directories(layout, static)
-    write_record(layout, record)
-    record = await runtime_start.bring_up(layout, record, facts, progress)
     turn_manifests(layout, Path(static))
-    record = agent_start.bring_up(layout, record, facts, progress)
-    manifests = read_manifests_in(static, node_name())
-    with progress.step(f"pods of {static}") as step:
-        wait = _wait_for_pods(layout, manifests, timeout, step)
-    _report(layout, record, wait, manifests)
+    book = Book(layout, record)
+    book.change(static=static, is_standalone=_is_standalone(record, wish))
+    kubectl = asyncio.create_task(asyncio.to_thread(find_kubectl))
+    try:
+        await _bring_up(book, facts, progress)
+    finally:
+        keep_choices(layout, book.record)
+    wait = await _wait(book, wish, progress)
+    closing.report(book, wait, await kubectl)
     progress.say(f"\nUp in {progress.elapsed:.1f} s.")
     return 0 if wait.are_settled else 1
 
 
-def is_all_up(record: Record) -> bool:
-    """Whether every component that the record tells of runs and the agent answers."""
-    runtime = is_process_up(record, CONTAINERD) or not record.is_private_runtime
-    return runtime and is_process_up(record, KUBELET) and is_agent_healthy(record.healthz_port)
+def _is_up_already(layout: Layout, record: Record, wish: Wish) -> bool:
+    return wish.static in ("", record.static) and look_at(layout, record).is_ready
+
+
+def _is_standalone(record: Record, wish: Wish) -> bool:
+    """A node that runs stays what it is."""
+    if own_kubelet(record) is None:
+        return wish.is_standalone
+    if wish.is_standalone and not record.is_standalone:
+        raise CommandError(
+            "cannot run the node alone: because it runs in a cluster; `pykubelet down` ends that first"
+        )
+    return record.is_standalone
+
+
+async def _bring_up(book: Book, facts: HostFacts, progress: Progress) -> None:
+    """Every component, each as soon as what it needs is there."""
+    runtime_start.choose_range(book)
+    if book.record.is_standalone:
+        await runtime_start.bring_up(book, facts, progress)
+        netfilter.put(rules(book.layout, book.record, ""))
+        await _side_by_side(
+            runtime_start.load_images(book, progress), agent_start.bring_up(book, facts, progress)
+        )
+        return
+    is_runtime_up, are_credentials_there = asyncio.Event(), asyncio.Event()
+
+    async def runtime() -> None:
+        await runtime_start.bring_up(book, facts, progress)
+        is_runtime_up.set()
+        await runtime_start.load_images(book, progress)
+
+    async def control_plane() -> None:
+        await controlplane_start.bring_up(book, progress, are_credentials_there)
+
+    async def agent() -> None:
+        await are_credentials_there.wait()
+        await asyncio.to_thread(netfilter.put, rules(book.layout, book.record, first_service_address()))
+        await is_runtime_up.wait()
+        await agent_start.bring_up(book, facts, progress)
+
+    # The control plane first: it takes longest to serve.
+    await _side_by_side(control_plane(), runtime(), agent())
+
+
+async def _side_by_side(*steps: Coroutine[Any, Any, None]) -> None:
+    """All of them; the first that fails ends the others, and is what is said."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _wait(book: Book, wish: Wish, progress: Progress) -> Wait:
+    """For the node, and for the pods of the manifests if there are any."""
+    if not book.record.is_standalone:
+        with progress.step(f"node {node_name()}") as step:
+            await wait_for_node(book, wish.timeout, step)
+    manifests = read_manifests_in(book.record.static, node_name())
+    if not manifests.count:
+        return Wait([], True, manifests)
+    with progress.step(f"pods of {book.record.static}") as step:
+        return await wait_for_pods(book.layout, manifests, wish.timeout, step)
 
 
 def _usable_record(layout: Layout) -> Record | None:
@@ -98,10 +176,6 @@ def _usable_record(layout: Layout) -> Record | None:
     return msgspec.structs.replace(record, boot_id=boot_id(), components=(), before=_shared_things_now())
 
 
-def _first_record(layout: Layout) -> Record:
-    return Record(root=str(layout.root), boot_id=boot_id(), before=_shared_things_now())
-
-
 def _shared_things_now() -> SharedThings:
     return SharedThings(cgroups=tuple(cgroupfs.parents()), tables=tuple(netfilter.tables()))
 
@@ -109,9 +183,8 @@ def _shared_things_now() -> SharedThings:
 def _check_host(layout: Layout, record: Record | None, progress: Progress) -> HostFacts:
     """Say what was found; CommandError when a node cannot run here."""
     with progress.step("host") as step:
-        component = record.component(KUBELET) if record is not None else None
-        pid = component.pid if component is not None and is_process_up(record, KUBELET) else None
-        facts = without_own(read_facts(layout), pid)
+        is_serving = is_process_up(record, CONTROLPLANE)
+        facts = without_own(read_facts(layout), own_kubelet(record), is_serving=is_serving)
         findings = examine(facts)
         containerd = f"containerd {facts.containerd_version}" if facts.containerd else "no containerd"
         cgroups = "cgroup v2" if facts.is_cgroup2_unified else "cgroup v1 (hybrid)"
@@ -138,57 +211,3 @@ def turn_manifests(layout: Layout, directory: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(directory)
     link.replace(layout.manifests)
-
-
-def _wait_for_pods(layout: Layout, manifests: Manifests, timeout: float, step: Step) -> Wait:
-    """Until every pod is ready or fails in a way that lasts, or the time is over."""
-    began = time.monotonic()
-    while True:
-        try:
-            rows = pod_rows(layout)
-        except AgentAway:
-            rows = []
-        waited = time.monotonic() - began
-        missing = len(manifests.names) - len(rows)
-        are_settled = all(row.is_settled for row in rows)
-        if (are_settled and (missing <= 0 or waited > APPEAR_SECONDS)) or waited > timeout:
-            step.note(summary(rows, manifests.count))
-            return Wait(rows, are_settled and missing <= 0)
-        waiting = ", ".join(f"{row.name} {row.status}" for row in rows if not row.is_settled)
-        step.doing(f"pods: {waiting or 'waiting for manifests'}")
-        time.sleep(POD_CHECK_SECONDS)
-
-
-def summary(rows: list[PodRow], files: int) -> str:
-    """ "3 of 4 pods ready (from 4 manifests)" (pure)."""
-    ready = sum(row.is_ready for row in rows)
-    return f"pods: {ready} of {len(rows)} ready (from {files} manifests)"
-
-
-def _report(layout: Layout, record: Record, wait: Wait, manifests: Manifests) -> None:
-    print("\n" + pod_table(wait.rows), end="")
-    if not wait.are_settled:
-        print("\nNot every pod is there yet: `pykubelet why POD` tells what each waits for;")
-        print(f"the agent's log is {layout.log_of(KUBELET)}.")
-    if manifests.problems:
-        print(f"\n{len(manifests.problems)} of {manifests.count} manifests cannot be used:")
-        for line in (line for lines in manifests.problems.values() for line in lines):
-            print(f"  {line}")
-    option = "" if layout.is_default else f" --root {layout.root}"
-    first = next((row.name for row in wait.rows if row.is_ready), "POD")
-    other = next((row.name for row in wait.rows if not row.is_ready), first)
-    program = own_name()
-    print("\nTry:")
-    print(f"  {program} ps{option}")
-    print(f"  {program} logs{option} {first} -f")
-    print(f"  {program} why{option} {other}")
-    print(f"\nManifests: {record.static} (edit, add or remove one and the node follows)")
-
-
-def own_name() -> str:
-    """How the user can call this command: by its name when PATH has it, else by its path."""
-    beside = Path(sys.executable).with_name("pykubelet")
-    if shutil.which("pykubelet") or not beside.exists():
-        return "pykubelet"
-    here = Path.cwd()
-    return str(beside.relative_to(here)) if beside.is_relative_to(here) else str(beside)

@@ -8,8 +8,10 @@ import json
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from controlplane.flags import parse as controlplane_flags
 from cri.types import Container, RuntimeCondition, RuntimeStatus, StatusResponse
 from kubelet.configuration.load import SourceFile, combine
 from kubelet.configuration.validation import HostFacts as KubeletHost
@@ -17,13 +19,14 @@ from kubelet.configuration.validation import check_host
 from kubelet.flags import parse
 from pykubelet.instance.agent import AgentNeeds, choose_resolv_conf, kubelet_arguments, kubelet_config
 from pykubelet.instance.containerd import RuntimeNeeds, containerd_config
+from pykubelet.instance.controlplane import ServerNeeds, controlplane_arguments, first_service_address
 from pykubelet.instance.doctor import report
 from pykubelet.instance.down import grace_of
-from pykubelet.instance.facts import HostFacts, has_cgroup_mount, is_kubelet, read_capabilities
+from pykubelet.instance.facts import HostFacts, has_cgroup_mount, is_kubelet, is_program, read_capabilities
 from pykubelet.instance.findings import errors, examine, without_own
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.netfilter import is_empty_frame, new_tables, removal
-from pykubelet.instance.network import choose_subnet, conflist, routed_networks
+from pykubelet.instance.network import choose_subnet, conflist, routed_networks, rules
 from pykubelet.instance.processes import Process, descendants
 from pykubelet.instance.record import Component, Record
 from pykubelet.instance.runtime_start import judge_host
@@ -75,14 +78,36 @@ def test_pod_range_overlaps_no_route() -> None:
     assert choose_subnet(OTHER, []) != choose_subnet(USUAL, [])
 
 
-def test_network_configuration_follows_what_iptables_can_do() -> None:
-    full = json.loads(conflist(OTHER, "10.1.2.0/24", has_iptables=True, has_portmap=True))
+def test_network_configuration_has_host_ports_where_their_plugin_works() -> None:
+    full = json.loads(conflist(OTHER, "10.1.2.0/24", has_portmap=True))
     assert [plugin["type"] for plugin in full["plugins"]] == ["bridge", "portmap"]
-    assert full["plugins"][0]["ipMasq"] is True
+    assert full["name"] == full["plugins"][0]["bridge"] == OTHER.bridge
     assert full["plugins"][0]["ipam"]["dataDir"] == "/srv/other/containerd/leases"
-    bare = json.loads(conflist(OTHER, "10.1.2.0/24", has_iptables=False, has_portmap=True))
+    bare = json.loads(conflist(OTHER, "10.1.2.0/24", has_portmap=False))
     assert [plugin["type"] for plugin in bare["plugins"]] == ["bridge"]
-    assert bare["plugins"][0]["ipMasq"] is False
+
+
+def test_packet_filter_rules_lead_to_the_api_server_only_in_a_cluster() -> None:
+    record = Record(
+        root="/srv/other", boot_id="b", subnet="10.1.2.0/24", api_port=7443, advertise_address="192.0.2.7"
+    )
+    text = rules(OTHER, record, first_service_address())
+    assert f"table ip {OTHER.nft_table} {{" in text
+    assert "ip daddr 10.96.0.1 tcp dport 443 dnat to 192.0.2.7:7443" in text
+    alone = rules(OTHER, msgspec.structs.replace(record, is_standalone=True), first_service_address())
+    assert "masquerade" in alone
+    assert "7443" not in alone
+
+
+def test_control_plane_is_told_its_place() -> None:
+    flags = controlplane_flags(controlplane_arguments(OTHER, ServerNeeds(7443, "192.0.2.7", "10.1.2.0/24")))
+    assert flags.data_dir == Path("/srv/other/controlplane")
+    assert (flags.secure_port, flags.advertise_address) == (7443, "192.0.2.7")
+    assert flags.cluster_cidr == "10.1.2.0/24"
+    assert flags.address_file == "/srv/other/run/kube-controlplane.address"
+    usual = controlplane_flags(controlplane_arguments(USUAL, ServerNeeds(6443, "192.0.2.7", "10.244.0.0/24")))
+    assert usual.cluster_cidr == "10.244.0.0/16"
+    assert first_service_address() == "10.96.0.1"
 
 
 @pytest.mark.parametrize("major", [1, 2])
@@ -103,11 +128,21 @@ def test_containerd_keeps_everything_below_the_root(major: int) -> None:
 
 @pytest.mark.parametrize("unified", [True, False])
 @pytest.mark.parametrize("swap", [True, False])
-def test_agent_accepts_the_configuration_it_is_given_on_its_host(unified: bool, swap: bool) -> None:
-    needs = AgentNeeds("unix:///x.sock", 12345, is_cgroup2_unified=unified, has_swap=swap)
+@pytest.mark.parametrize("port", [0, 20250])
+def test_agent_accepts_the_configuration_it_is_given_on_its_host(
+    unified: bool, swap: bool, port: int
+) -> None:
+    needs = AgentNeeds("unix:///x.sock", 12345, is_cgroup2_unified=unified, has_swap=swap, port=port)
     file = SourceFile("/srv/other/kubelet.yaml", kubelet_config(OTHER, needs).encode())
-    loaded = combine([file], parse(kubelet_arguments(OTHER)))
-    assert loaded.warnings == ()
+    flags = parse(kubelet_arguments(OTHER, is_in_cluster=bool(port)))
+    loaded = combine([file], flags)
+    assert flags.kubeconfig == ("/srv/other/kubelet.kubeconfig" if port else "")
+    assert loaded.config.enable_server is bool(port)
+    if port:
+        assert loaded.config.port == port
+        assert loaded.config.authentication.x509.client_ca_file == "/srv/other/controlplane/pki/ca.crt"
+        assert loaded.config.authorization.mode == "Webhook"
+        assert loaded.config.tls_cert_file == "/srv/other/kubelet/pki/kubelet.crt"
     assert loaded.config.static_pod_path == "/srv/other/manifests"
     assert loaded.config.container_runtime_endpoint == "unix:///x.sock"
     assert loaded.config.healthz_port == 12345
@@ -149,6 +184,10 @@ def test_sound_host_has_no_finding_but_ok() -> None:
         ({"has_overlay": False}, "overlay", "error", "modprobe"),
         ({"disk_free_bytes": 1 << 20}, "disk", "warning", "--purge"),
         ({"is_healthz_taken": True}, "healthz", "note", "ss -ltnp"),
+        ({"is_api_taken": True}, "api-port", "note", ":6443"),
+        ({"is_kubelet_taken": True}, "kubelet-port", "note", ":10250"),
+        ({"kubectl": ""}, "kubectl", "note", "make up"),
+        ({"programs": {}}, "nft", "error", "nftables"),
         ({"other_kubelets": (7,)}, "kubelet", "note", "-p 7"),
     ],
 )
@@ -163,9 +202,14 @@ def test_each_fault_is_found_with_what_mends_it(
 
 
 def test_own_agent_is_no_neighbour() -> None:
-    facts = dataclasses.replace(GOOD, is_healthz_taken=True, other_kubelets=(7, 8))
+    facts = dataclasses.replace(
+        GOOD, is_healthz_taken=True, is_kubelet_taken=True, is_api_taken=True, other_kubelets=(7, 8)
+    )
     assert without_own(facts, 7).other_kubelets == (8,)
     assert not without_own(facts, 7).is_healthz_taken
+    assert not without_own(facts, 7).is_kubelet_taken
+    assert without_own(facts, 7).is_api_taken
+    assert not without_own(facts, 7, is_serving=True).is_api_taken
     assert without_own(facts, None) == facts
 
 
@@ -173,6 +217,9 @@ def test_kubelet_is_known_by_program_or_script() -> None:
     assert is_kubelet(("/usr/bin/kubelet", "--config", "x"))
     assert is_kubelet(("/opt/venv/bin/python3", "/opt/venv/bin/kubelet", "-v", "2"))
     assert not is_kubelet(("vim", "kubelet"))
+    assert is_program(("/usr/bin/python3", "-m", "controlplane", "--data-dir", "/x"), "kube-controlplane")
+    assert is_program(("/usr/bin/python3", "/v/bin/kube-controlplane"), "kube-controlplane")
+    assert not is_program(("/usr/bin/python3",), "kube-controlplane")
     assert not is_kubelet(())
 
 

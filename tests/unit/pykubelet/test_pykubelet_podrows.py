@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pykubelet.instance.podrows import pod_row, pod_status
-from pykubelet.instance.up import summary
+from pykubelet.instance.waiting import summary
 
 pytestmark = pytest.mark.pure
 
