@@ -1,23 +1,26 @@
 """Scheduler and controllers in a process of their own, against any API server that the kubeconfig names.
 
-Each waits for its lease; a part that loses it ends the process, which whoever started it starts again. All
-controllers act as the kubeconfig's user, who therefore needs what they need.
+Each waits for its lease; a part that loses it ends the process, which whoever started it starts again. The
+controllers write as their own service accounts, whose tokens the kubeconfig's user asks for.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from aio import log
-from aio.clock import SystemClock
+from aio.clock import Clock, SystemClock
 from aio.supervise import Ending, Stage, Supervisor
 from controlplane import components
+from controlplane.account_clients import account_clients
 from controlplane.components import Controlled
 from controlplane.flags import CONTROLLERS, SCHEDULER, Flags
 from kube import kubeconfig
 from kube.client.http import HttpClient
-from kube.client.settings import Limits
+from kube.client.settings import Limits, Settings
 
 _log = log.get(__name__)
 
@@ -44,8 +47,7 @@ async def serve_apart(flags: Flags, stop: asyncio.Event) -> Ending:
             held = components.elected(loop, client(), clock, components.SCHEDULER_LEASE)
             supervisor.add("scheduler", held, stage="clients")
         if CONTROLLERS in flags.components:
-            controlled = Controlled(settings.ca.read().decode(), flags.cluster_cidr)
-            loop = components.controllers(client(), clock, controlled)
+            loop = partial(_control, client(), settings, clock, flags)
             held = components.elected(loop, client(), clock, components.CONTROLLERS_LEASE)
             supervisor.add("controllers", held, stage="clients")
         _log.info("Running apart", components=",".join(flags.components), server=settings.server)
@@ -53,3 +55,13 @@ async def serve_apart(flags: Flags, stop: asyncio.Event) -> Ending:
     finally:
         for each in clients:
             await each.close()
+
+
+async def _control(client: HttpClient, settings: Settings, clock: Clock, flags: Flags) -> NoReturn:
+    """All controllers, for ever, from when there are tokens for them."""
+    async with account_clients(client, settings, LIMITS, clock) as accounts, asyncio.TaskGroup() as group:
+        await accounts.begin(components.accounts(clock))
+        group.create_task(accounts.keep())
+        controlled = Controlled(settings.ca.read().decode(), flags.cluster_cidr, accounts.client_as)
+        await components.controllers(client, clock, controlled)()
+    raise AssertionError("a loop for ever has ended")

@@ -102,6 +102,11 @@ def make_controllers(clock: Clock, controlled: Controlled) -> list[Controller]:
     ]
 
 
+def accounts(clock: Clock) -> list[UserInfo]:
+    """The users as which the controllers write."""
+    return [account_of(item.name) for item in make_controllers(clock, Controlled("", "10.244.0.0/16"))]
+
+
 def account_of(controller: str) -> UserInfo:
     """The user as which a controller writes: a service account of kube-system, but for one."""
     if controller == _TOKENS:

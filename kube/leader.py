@@ -108,7 +108,8 @@ def read_record(lease: JsonObject) -> Record:
 
 
 def write_record(lease: JsonObject, record: Record) -> JsonObject:
-    """The Lease with this record; fields the election does not know stay."""
+    """The Lease with this record; fields the election does not know stay. Nobody as holder is left out:
+    servers refuse an empty one."""
     spec = {
         **(lease.get("spec") or {}),
         "holderIdentity": record.holder,
@@ -117,6 +118,8 @@ def write_record(lease: JsonObject, record: Record) -> JsonObject:
         "renewTime": record.renew_time,
         "leaseTransitions": record.transitions,
     }
+    if not record.holder:
+        del spec["holderIdentity"]
     return {**lease, "spec": spec}
 
 
