@@ -34,7 +34,7 @@ from kubelet.images.model import PullLimits
 from kubelet.images.puller import ImagePuller
 from kubelet.messages import TerminationMessages
 from kubelet.model import Stage
-from kubelet.objects.pod_inputs import NoPodInputs
+from kubelet.objects.pod_inputs import NoPodInputs, PodInputs
 from kubelet.observe import Observer
 from kubelet.podspec.context import NodeFacts
 from kubelet.record import PodRecord
@@ -45,6 +45,7 @@ from kubelet.sources.merge import expecting
 from kubelet.sources.model import FILE, Delivery
 from kubelet.status.inputs import NodeFacts as StatusNode
 from kubelet.volumes.fake import FakeMounter
+from kubelet.volumes.inputs import InputSource
 from kubelet.volumes.registry import builtin_plugins
 from kubelet.volumes.service import PodVolumes
 from kubelet.worker import PodWorker, WorkerParts
@@ -142,8 +143,9 @@ class SimNode:
         clock, executors, facts = self.clock, InPlace(), self.facts
         self.sink = events.RingEvents(clock, 100_000)
         self.source = Muffled(self.runtime)
-        volumes = PodVolumes(
-            builtin_plugins(self.mounter, lambda: facts), self.mounter, executors, lambda: facts
+        inputs, files = self.make_inputs()
+        volumes = self.volumes = PodVolumes(
+            builtin_plugins(self.mounter, lambda: facts), self.mounter, executors, lambda: facts, inputs=files
         )
         observer = Observer(self.runtime, clock, TerminationMessages(executors).read)
         self.images = ImagePuller(self.runtime.images, clock, self.sink, PullLimits(None, 0.0, 1))
@@ -153,7 +155,7 @@ class SimNode:
         hooks = HookRunner(self.runtime.exec_sync, _answer_ok, clock, self.record.hook_fell_back)
         executor = ActionExecutor(
             self.runtime, observer, self.images, volumes, LogFiles(lambda: facts), hooks,
-            NoPodInputs(), lambda: facts, clock, executors, self.record.forget, self.sink, lambda: None,
+            inputs, lambda: facts, clock, executors, self.record.forget, self.sink, lambda: None,
         )  # fmt: skip
         parts = WorkerParts(clock, executor, self.record, Policy(), lambda name: self.point(name))
         self.workers = Workers(parts, observer, self.record, Room(ALLOCATABLE))
@@ -171,6 +173,10 @@ class SimNode:
             "probes": prober.run,
         }
         self._tasks = [asyncio.ensure_future(loop()) for loop in eternal.values()]
+
+    def make_inputs(self) -> tuple[PodInputs, InputSource | None]:
+        """What pods of the next agent read of an API server."""
+        return NoPodInputs(), None
 
     async def stop(self) -> None:
         """The agent ends in order; what runs goes on."""
