@@ -37,7 +37,8 @@ def ruleset(rules: NodeRules) -> str:
             f"dnat to {rules.server_address}:{rules.server_port}"
         )
         body += [
-            _chain("services", "type nat hook prerouting priority dstnat", to_server),
+            # Only for pods of this network: another instance on this host may have the same service range.
+            _chain("services", "type nat hook prerouting priority dstnat", f"ip saddr {pods} {to_server}"),
             # The node's own processes, pods on the host's network among them.
             _chain("local-services", "type nat hook output priority -100", to_server),
         ]

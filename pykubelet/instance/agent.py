@@ -71,7 +71,10 @@ def _server(layout: Layout, port: int) -> list[tuple[str, object, str]]:
     ]  # fmt: skip
 
 
-def kubelet_arguments(layout: Layout, *, is_in_cluster: bool = False) -> list[str]:
+def kubelet_arguments(
+    layout: Layout, *, is_in_cluster: bool = False, conflist: str = "", cni_directory: str = ""
+) -> list[str]:
+    """`conflist` is where the runtime reads the network that the agent keeps, "" where it keeps none."""
     arguments = [
         "--config", str(layout.kubelet_config),
         "--root-dir", str(layout.kubelet),
@@ -80,6 +83,13 @@ def kubelet_arguments(layout: Layout, *, is_in_cluster: bool = False) -> list[st
     ]  # fmt: skip
     if is_in_cluster:
         arguments += ["--kubeconfig", str(layout.kubelet_kubeconfig), "--cert-dir", str(layout.kubelet_pki)]
+    if is_in_cluster and conflist:
+        arguments += [
+            "--pod-network-bridge", layout.bridge,
+            "--pod-network-conflist", conflist,
+            "--pod-network-leases", str(layout.leases),
+            "--cni-bin-dir", cni_directory,
+        ]  # fmt: skip
     return arguments
 
 

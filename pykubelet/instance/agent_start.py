@@ -18,6 +18,7 @@ from pykubelet.instance.agent import (
 from pykubelet.instance.facts import ANY_ADDRESS, LOOPBACK, HostFacts, free_port, is_port_taken
 from pykubelet.instance.layout import DEFAULT_HEALTHZ_PORT, DEFAULT_KUBELET_PORT, Layout
 from pykubelet.instance.local import is_agent_healthy
+from pykubelet.instance.network import CONFLIST_NAME
 from pykubelet.instance.processes import is_running, program_beside, start_detached
 from pykubelet.instance.progress import Progress
 from pykubelet.instance.record import Book, Component, Record
@@ -59,7 +60,11 @@ def start(book: Book, facts: HostFacts) -> Component:
         port=book.record.kubelet_port,
     )
     layout.kubelet_config.write_text(kubelet_config(layout, needs))
-    argv = [*program_beside("kubelet", "kubelet"), *kubelet_arguments(layout, is_in_cluster=is_in_cluster)]
+    own_conflist = str(layout.cni_conf / CONFLIST_NAME) if record.is_private_runtime else record.conflist
+    arguments = kubelet_arguments(
+        layout, is_in_cluster=is_in_cluster, conflist=own_conflist, cni_directory=facts.cni_directory
+    )
+    argv = [*program_beside("kubelet", "kubelet"), *arguments]
     component = start_detached(KUBELET, argv, layout.log_of(KUBELET), os.environ)
     book.started(component)
     return component

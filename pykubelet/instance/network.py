@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cni.filter_table import NodeRules, ruleset
-from cni.node_network import OLDER_VERSION, NodeNetwork, render
+from cni.node_network import NodeNetwork, render
 from pykubelet.errors import CommandError
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.record import Record
@@ -51,10 +51,10 @@ def choose_subnet(layout: Layout, taken: Iterable[_Network]) -> str:
 
 
 def conflist(layout: Layout, subnet: str, *, has_portmap: bool) -> bytes:
-    """A bridge with addresses from `subnet`, and hostPorts where the portmap plugin can do them."""
+    """What the agent will write once the cluster has given the node this range: the runtime need not wait."""
     network = NodeNetwork(
         name=layout.network, bridge=layout.bridge, pod_cidrs=(subnet,), leases=str(layout.leases),
-        has_portmap=has_portmap, version=OLDER_VERSION,
+        has_portmap=has_portmap,
     )  # fmt: skip
     return render(network)
 

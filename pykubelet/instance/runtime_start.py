@@ -183,9 +183,7 @@ def choose_range(book: Book) -> None:
 
 
 def _conflist(book: Book, facts: HostFacts) -> bytes:
-    # portmap goes through iptables.
-    has_portmap = facts.has_portmap and bool(facts.programs.get("iptables"))
-    return conflist(book.layout, book.record.subnet, has_portmap=has_portmap)
+    return conflist(book.layout, book.record.subnet, has_portmap=facts.has_portmap)
 
 
 async def _wait_started(layout: Layout, component: Component, endpoint: str) -> None:
