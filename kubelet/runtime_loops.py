@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aio import log as aio_log
@@ -9,6 +10,8 @@ from aio.clock import Clock
 from cri.errors import CriError
 from cri.events import EventSource, Resync
 from cri.service import RuntimeService
+from cri.types import StatusResponse
+from kubelet.node.conditions import relist_problem
 from kubelet.workers import Workers
 
 log = aio_log.get(__name__)
@@ -16,24 +19,37 @@ log = aio_log.get(__name__)
 RELIST_RETRY_SECONDS = 0.2
 STATUS_PERIOD_SECONDS = 10.0
 STATUS_PERIOD_WHEN_BAD_SECONDS = 1.0
+# No runtime tells when its network became ready, and a new node waits for nothing else: it is asked often
+# until it is good once (kubelet 1.36: every 100 ms for nodeReadyGracePeriod).
+STATUS_PERIOD_AT_START_SECONDS = 0.1
+START_SECONDS = 120.0
 NETWORK_READY = "NetworkReady"
 RUNTIME_READY = "RuntimeReady"
+# Comparing pods with the runtime is overdue after so many periods; events come in between.
+RELISTS_MISSED = 2
 RUNTIME_DOWN_SECONDS = 30.0  # kubelet 1.36: a runtime without an answer for so long counts as down
+
+
+def _tell_nobody(_answer: StatusResponse) -> None:
+    """For an agent without an API server."""
 
 
 @dataclass(slots=True)
 class RuntimeLoops:
-    """Each `run_*` is an eternal loop."""
+    """Each `run_*` is an eternal loop. `told` hears every answer of the runtime's Status."""
 
     runtime: RuntimeService
     source: EventSource
     workers: Workers
     clock: Clock
     relist_seconds: float
+    told: Callable[[StatusResponse], None] = _tell_nobody
+    last_relist: float = field(init=False)  # mono: when all pods were last compared with the runtime
     last_answer: float = field(init=False)  # mono: when the runtime last answered Status
 
     def __post_init__(self) -> None:
         self.last_answer = self.clock.monotonic()  # it answered when it was connected to
+        self.last_relist = self.last_answer  # stock is taken before the loops begin
 
     async def run_events(self) -> None:
         """Lead every event to its pod; after each gap compare everything once."""
@@ -53,6 +69,7 @@ class RuntimeLoops:
                 log.v(2).info("Runtime does not answer yet", reason=error.message)
                 await self.clock.sleep(RELIST_RETRY_SECONDS)
             else:
+                self.last_relist = self.clock.monotonic()
                 return
 
     async def run_relist(self) -> None:
@@ -63,12 +80,18 @@ class RuntimeLoops:
                 await self.workers.relist()
             except CriError as error:
                 log.warning("Could not list the runtime's pods", err=error)
+            else:
+                self.last_relist = self.clock.monotonic()
 
     async def run_status(self) -> None:
         """Ask the runtime how it and its network are."""
+        began, was_good = self.clock.monotonic(), False
         while True:
             good = await self._ask_status()
-            await self.clock.sleep(STATUS_PERIOD_SECONDS if good else STATUS_PERIOD_WHEN_BAD_SECONDS)
+            was_good = was_good or good
+            is_starting = not was_good and self.clock.monotonic() - began < START_SECONDS
+            bad_seconds = STATUS_PERIOD_AT_START_SECONDS if is_starting else STATUS_PERIOD_WHEN_BAD_SECONDS
+            await self.clock.sleep(STATUS_PERIOD_SECONDS if good else bad_seconds)
 
     async def _ask_status(self) -> bool:
         try:
@@ -77,6 +100,7 @@ class RuntimeLoops:
             log.warning("Runtime is not reachable", err=error)
             return False
         self.last_answer = self.clock.monotonic()
+        self.told(answer)
         conditions = {condition.type: condition for condition in answer.status.conditions}
         network = conditions.get(NETWORK_READY)
         error_text = ""
@@ -93,3 +117,8 @@ class RuntimeLoops:
         """For healthz: None when the runtime answered lately, else what is wrong."""
         silent = self.clock.monotonic() - self.last_answer
         return None if silent < RUNTIME_DOWN_SECONDS else f"container runtime is down for {silent:.0f}s"
+
+    def problems(self) -> tuple[str, ...]:
+        """For the Node's Ready condition: nobody has compared the pods with the runtime for too long."""
+        silent, most = self.clock.monotonic() - self.last_relist, RELISTS_MISSED * self.relist_seconds
+        return (relist_problem(silent, most),) if silent >= most else ()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from kube.fake.faults import SERVER
 from kubelet import events
 from kubelet.node.agent import Inputs, NodeAgent, NodeClients
 from kubelet.node.model import Machine, NodeSettings, Pressure
+from kubelet.runtime_loops import RuntimeLoops
+from tests.simnode import SimNode
 
 pytestmark = pytest.mark.sim
 
@@ -448,3 +451,57 @@ def test_connections_are_reset_when_renewals_fail_again_and_again() -> None:
         assert world.lease["spec"]["renewTime"] >= "2026-01-01T00:00:31"
 
     play(scenario)
+
+
+# With the loops that ask the runtime
+
+
+def test_a_runtime_whose_network_comes_up_makes_the_node_ready_within_a_moment(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        world, host = World(clock), SimNode(clock, tmp_path)
+        host.runtime.is_network_ready = False
+        await host.start()
+        try:
+            node = world.start()
+            loops = RuntimeLoops(
+                host.runtime, host.runtime.event_source(), host.workers, clock, 300.0, node.take_runtime
+            )
+            world.tasks.append(asyncio.ensure_future(loops.run_status()))
+            await clock.sleep(7)
+            assert world.ready == ("False", "KubeletNotReady")
+            assert "NetworkReady=false reason:NetworkPluginNotReady" in node.not_ready_because[0]
+            asked = sum(call.name == "status" for call in host.runtime.calls)
+            host.runtime.is_network_ready = True
+            await clock.sleep(0.2)
+            assert world.ready == ("True", "KubeletReady")
+            await clock.sleep(100)
+            assert sum(call.name == "status" for call in host.runtime.calls) - asked < 30
+        finally:
+            await world.stop()
+            await host.stop()
+
+    run(main)
+
+
+def test_a_relist_that_is_overdue_is_known(tmp_path: Path) -> None:
+    async def main(clock: VirtualClock) -> None:
+        host = SimNode(clock, tmp_path)
+        await host.start()
+        loops = RuntimeLoops(host.runtime, host.runtime.event_source(), host.workers, clock, 300.0)
+        task = asyncio.ensure_future(loops.run_relist())
+        await clock.sleep(301)
+        assert loops.problems() == ()
+        assert loops.last_relist == pytest.approx(clock.monotonic() - 1)
+        host.runtime.go_down()
+        await clock.sleep(600)
+        assert loops.problems() == (
+            "PLEG is not healthy: pleg was last seen active 601s ago; threshold is 600s",
+        )
+        host.runtime.come_up()
+        await clock.sleep(300)
+        assert loops.problems() == ()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await host.stop()
+
+    run(main)
