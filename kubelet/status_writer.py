@@ -32,13 +32,12 @@ from kube.errors import StatusError
 from kube.meta import display_name
 from kube.objects.core_v1 import Pod
 from kubelet.model import Stage, Volumes
-from kubelet.status.patch import is_urgent, may_delete, status_patch
+from kubelet.status.patch import may_delete, patience_seconds, status_patch
 from kubelet.worker import PodWorker
 
 log = aio_log.get(__name__)
 
 SENDERS = 8
-COMPANY_SECONDS = 0.3  # how long a change that nobody waits for may wait for the next one
 REPAIR_SECONDS = 10.0  # a status that somebody else overwrites is put right at most so often
 RETRY = Backoff(initial=0.25, maximum=10.0, reset_after=60.0)  # kubelet 1.36 looks again every 10 s
 
@@ -86,14 +85,16 @@ class StatusWriter:
         entry = self._entries.setdefault(worker.uid, _Entry())
         before, entry.worker, entry.ours = entry.ours, worker, worker.status
         if entry.copy is not None:
-            self._due(worker.uid, entry, is_urgent=_is_urgent(entry, before))
+            is_leaving = entry.copy.pod.metadata.deletion_timestamp is not None
+            known = before if before is not None else entry.copy.theirs
+            self._due(worker.uid, entry, patience_seconds(known, worker.status, is_leaving=is_leaving))
 
     def released(self, worker: PodWorker) -> None:
         """Containers, network and volumes of the pod are gone: nothing holds its deletion up any more."""
         entry = self._entries.setdefault(worker.uid, _Entry())
         entry.worker = worker
         if entry.copy is not None:
-            self._due(worker.uid, entry, is_urgent=True)
+            self._due(worker.uid, entry)
 
     def forget(self, worker: PodWorker) -> None:
         """The worker is gone. What it said last stays due for as long as the API has the pod."""
@@ -125,7 +126,7 @@ class StatusWriter:
             if version == copy.version:  # the echo of our own write
                 copy.pod = pod
                 if entry.ours is not None and may_delete(pod, copy.theirs):
-                    self._due(uid, entry, is_urgent=True)
+                    self._due(uid, entry)
             return
         is_first = copy is None or copy.uid != pod.metadata.uid
         if is_first:
@@ -134,7 +135,7 @@ class StatusWriter:
         if entry.ours is None:
             return
         if is_first or pod.metadata.deletion_timestamp is not None:
-            self._due(uid, entry, is_urgent=True)
+            self._due(uid, entry)
         elif status_patch(entry.copy.uid, entry.copy.theirs, entry.ours) is not None:
             self._repair(uid, entry)
 
@@ -153,10 +154,9 @@ class StatusWriter:
             entry.repair_at = max(now, entry.repair_at + REPAIR_SECONDS)
         self._queue.add_after(uid, max(entry.repair_at, entry.not_before) - now)
 
-    def _due(self, uid: str, entry: _Entry, *, is_urgent: bool) -> None:
+    def _due(self, uid: str, entry: _Entry, patience: float = 0.0) -> None:
         held = entry.not_before - self.clock.monotonic()
-        delay = max(held, 0.0 if is_urgent else COMPANY_SECONDS)
-        self._queue.add_after(uid, delay)
+        self._queue.add_after(uid, max(held, patience))
 
     # The senders
 
@@ -231,15 +231,6 @@ class StatusWriter:
         except (status.NotFound, status.Conflict):
             log.v(2).info("Pod was gone already", pod=display_name(copy.pod), uid=copy.uid)
         entry.delete_sent = True  # finalizers may keep it; they end by themselves
-
-
-def _is_urgent(entry: _Entry, before: Mapping[str, Any] | None) -> bool:
-    """While a pod is being deleted only its end is worth a write of its own."""
-    assert entry.copy is not None and entry.ours is not None
-    deleting = entry.copy.pod.metadata.deletion_timestamp is not None
-    if deleting:
-        return bool(entry.ours.get("phase") in ("Succeeded", "Failed"))
-    return is_urgent(before if before is not None else entry.copy.theirs, entry.ours)
 
 
 def _is_newer(version: str, than: str) -> bool:

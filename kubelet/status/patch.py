@@ -40,6 +40,9 @@ FIELDS = (
 _STAY = frozenset({"hostIP", "hostIPs", "observedGeneration", "podIP", "podIPs", "qosClass", "startTime"})
 _TYPE_NAME = "core_v1.PodStatus"
 
+COMPANY_SECONDS = 0.3  # what people see when they list pods
+QUIET_SECONDS = 5.0  # the rest: what comes between the sandbox and its first container
+
 
 def normal_status(status: Mapping[str, Any]) -> JsonObject:
     """A status as the typed view sees it: without nulls, empty parts and unknown fields, so that two that
@@ -108,14 +111,30 @@ def status_patch(uid: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -
     return {"metadata": {"uid": uid}, "status": changes}
 
 
-def is_urgent(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether somebody waits for this change: the pod became ready, stopped being so, or came to its end.
+def patience_seconds(before: Mapping[str, Any], after: Mapping[str, Any], *, is_leaving: bool) -> float:
+    """How long a change may wait for company, so that a pod that starts costs two writes and not five.
 
-    Everything else may keep company for a moment, so that a pod that starts costs two writes and not five.
+    Somebody waits for a pod that became ready, stopped being so, or came to its end: that goes out at once.
+    While a pod is being deleted (`is_leaving`) everybody knows that it does not serve; only its end counts.
     """
-    if before.get("phase") != after.get("phase") and after.get("phase") in reasons.TERMINAL_PHASES:
-        return True
-    return ready_word(before) != ready_word(after)
+    is_over = after.get("phase") in reasons.TERMINAL_PHASES
+    if is_over and before.get("phase") != after.get("phase"):
+        return 0.0
+    if ready_word(before) != ready_word(after) and not is_leaving:
+        return 0.0
+    return COMPANY_SECONDS if _at_a_glance(before) != _at_a_glance(after) else QUIET_SECONDS
+
+
+def _at_a_glance(status: Mapping[str, Any]) -> list[Any]:
+    """What a list of pods shows of a status."""
+    found: list[Any] = [status.get("phase"), status.get("reason")]
+    for name in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for entry in status.get(name, ()):
+            state = entry.get("state", {})
+            shown = state.get("waiting") or state.get("terminated") or {}
+            words = (*state, shown.get("reason"), shown.get("exitCode"))
+            found.append((entry["name"], entry["ready"], entry["restartCount"], words))
+    return found
 
 
 def ready_word(status: Mapping[str, Any]) -> bool:
