@@ -11,11 +11,11 @@ help: ## this list
 setup: ## the virtual environment
 	@scripts/setup
 
-up: ## a node on the example manifests, with what it needs
+up: ## a cluster of one node, with what it needs
 	@scripts/setup up
-	@.venv/bin/pykubelet up --static examples/static
+	@.venv/bin/pykubelet up
 
-down: ## stop it and leave nothing
+down: ## stop it and leave nothing running
 	@scripts/setup
 	@.venv/bin/pykubelet down
 

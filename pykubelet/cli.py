@@ -92,6 +92,14 @@ def _node_commands(commands: _Commands) -> None:
     why.add_argument("pod", metavar="POD", help="name, NAMESPACE/NAME, or uid (a prefix will do)")
     why.add_argument("--json", action="store_true", help="everything the agent knows, as JSON")
 
+    backup = _add(commands, "backup", "instance.backup:backup", "write the cluster's objects to a file")
+    backup.add_argument("file", metavar="FILE", help="what to write; the cluster may be up or down")
+
+    restore = _add(
+        commands, "restore", "instance.backup:restore", "put a backup in the place of the cluster's objects"
+    )
+    restore.add_argument("file", metavar="FILE", help="what `backup` wrote; the cluster must be down")
+
     doctor = _add(commands, "doctor", "instance.doctor:doctor", "check this host for what `up` needs")
     doctor.add_argument("--json", action="store_true", help="as JSON")
 

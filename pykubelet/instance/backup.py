@@ -7,10 +7,25 @@ it, and makes every client list anew. Certificates are not part of it.
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 from aio.errors import cannot
+from pykubelet.instance.layout import Layout
+from pykubelet.instance.running import locked
+
+
+def backup(args: Namespace) -> int:
+    """`pykubelet backup FILE`."""
+    return backup_store(Layout.of(args.root).store, Path(args.file))
+
+
+def restore(args: Namespace) -> int:
+    """`pykubelet restore FILE`."""
+    layout = Layout.of(args.root)
+    with locked(layout):
+        return restore_store(Path(args.file), layout.store)
 
 
 def backup_store(store: Path, target: Path) -> int:

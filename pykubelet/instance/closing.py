@@ -79,10 +79,11 @@ def own_name() -> str:
 
 
 def _shown(program: str, name: str) -> str:
-    """By its name when PATH has it, or when there is no such file; else by its path."""
-    if shutil.which(name) or not Path(program).exists():
+    """By its name when PATH leads to it, or when there is no such file; else by its path."""
+    found, wanted = shutil.which(name), Path(program)
+    if not wanted.exists() or (found is not None and wanted.samefile(found)):
         return name
-    return _relative(Path(program))
+    return _relative(wanted)
 
 
 def _relative(path: Path) -> str:
