@@ -36,7 +36,9 @@ from kube.errors import Status, StatusError
 _log = log.get(__name__)
 
 REQUEST_SECONDS = 60.0
-"""For everything but watches and streams."""
+"""For everything but what waits for somebody else; of a watch or stream, until it begins."""
+LONG_RUNNING = frozenset(("attach", "exec", "log", "portforward", "proxy"))
+"""Subresources whose answer comes when a node, pod or person has it (controlplane/apiserver/config.go)."""
 ANONYMOUS = UserInfo("system:anonymous", groups=("system:unauthenticated",))
 
 
@@ -60,8 +62,14 @@ class Pipeline:
 
     async def handle(self, request: Request) -> Response:
         try:
+            if len(request.body) > MAX_BODY_BYTES:
+                message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
+                raise status.error_of(Status(413, "RequestEntityTooLarge", message))
+            info = requestinfo.parse(request.method, request.path, request.query)
+            if info.subresource in LONG_RUNNING:
+                return await self._answer(request, info)
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await self._answer(request)
+                return await self._answer(request, info)
         except StatusError as error:
             return failure(error.status)
         except TimeoutError:
@@ -78,11 +86,7 @@ class Pipeline:
             _log.error("A request failed", method=request.method, path=request.path, err=error)
             return failure(Status(500, "InternalError", f"Internal error occurred: {type(error).__name__}"))
 
-    async def _answer(self, request: Request) -> Response:
-        if len(request.body) > MAX_BODY_BYTES:
-            message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
-            raise status.error_of(Status(413, "RequestEntityTooLarge", message))
-        info = requestinfo.parse(request.method, request.path, request.query)
+    async def _answer(self, request: Request, info: RequestInfo) -> Response:
         user = await self._parts.authenticator.authenticate(request) or ANONYMOUS
         verdict = await self._parts.authorizer.authorize(user, info)
         if verdict.decision is not Decision.ALLOWED:

@@ -27,7 +27,6 @@ class RawTunnel:
         self._reader: asyncio.Future[None] | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
-        self._gone = asyncio.Event()
 
     # --- the Tunnel ---
 
@@ -75,8 +74,11 @@ class RawTunnel:
         if not self._is_lost:
             self._transport.abort()
 
-    async def wait_closed(self) -> None:
-        await self._gone.wait()
+    def push_back(self, data: bytes) -> None:
+        """What was read and is for the next reader."""
+        if data:
+            self._pieces.appendleft(data)
+            self._size += len(data)
 
     # --- the protocol's side ---
 
@@ -97,7 +99,6 @@ class RawTunnel:
         self._is_lost = True
         self._end(error)
         self._can_write.set()
-        self._gone.set()
 
     def pause_writing(self) -> None:
         self._can_write.clear()
