@@ -10,7 +10,7 @@ import pytest
 
 from kube.objects.core_v1 import Pod
 from kubelet.podspec.downward import DownwardFacts, format_map, go_quote
-from kubelet.podspec.env import NoObjects, container_env, static_env
+from kubelet.podspec.env import NoObjects, container_env, skipped_keys, static_env
 from kubelet.podspec.errors import ContainerConfigError, ObjectNotFound
 from kubelet.podspec.service_env import ServiceEndpoint, service_variables
 
@@ -197,6 +197,26 @@ def test_an_agent_without_an_api_server_refuses_references() -> None:
     with pytest.raises(ContainerConfigError) as refused:
         container_env(pod, pod.spec.containers[0], FACTS, NoObjects())
     assert refused.value.message == "couldn't get secret shop/s, no kubeClient defined"
+
+
+def test_keys_that_cannot_be_variables_are_left_out_and_told() -> None:
+    class Odd:
+        def config_map(self, _namespace: str, _name: str) -> dict[str, str]:
+            return {"a.b-c": "1", "1st": "2", "x=y": "3", "caf\u00e9": "4"}
+
+        def secret(self, _namespace: str, _name: str) -> dict[str, bytes]:
+            return {"k=": b"1"}
+
+    sources = [{"configMapRef": {"name": "m"}, "prefix": "P_"}, {"secretRef": {"name": "s"}}]
+    pod = make_pod({"envFrom": sources})
+    (box,) = pod.spec.containers
+    assert container_env(pod, box, FACTS, Odd()) == {"P_a.b-c": "1", "P_1st": "2"}
+    assert skipped_keys(box, "shop", Odd()) == (
+        "Keys [P_caf\u00e9, P_x=y] from the EnvFrom configMap shop/m were skipped since they are considered "
+        "invalid environment variable names.",
+        "Keys [k=] from the EnvFrom secret shop/s were skipped since they are considered invalid environment "
+        "variable names.",
+    )
 
 
 def test_static_env_knows_only_literal_values() -> None:
