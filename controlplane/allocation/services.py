@@ -18,6 +18,8 @@ from kube.errors import FieldError, InvalidObject
 
 Json = dict[str, Any]
 NONE = "None"
+SINGLE = "SingleStack"
+_FAMILY = ("ipFamilies", "ipFamilyPolicy")
 WITH_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -101,6 +103,7 @@ class Services:
 
     def _address(self, work: _Work) -> None:
         spec = work.service.setdefault("spec", {})
+        self._families(work, spec)
         if spec.get("type") == "ExternalName" or spec.get("clusterIP") == NONE:
             if spec.get("clusterIP") == NONE:
                 spec["clusterIPs"] = [NONE]
@@ -119,6 +122,22 @@ class Services:
         else:
             self._hold_address(work, asked)
         spec["clusterIP"], spec["clusterIPs"] = asked, [asked]
+
+    def _families(self, work: _Work, spec: Json) -> None:
+        """One family, that of the service range (defaultOnRead and initIPFamilyFields of a single-stack
+        cluster)."""
+        if spec.get("type") == "ExternalName":
+            return
+        mine = f"IPv{ipaddress.ip_network(self.network).version}"
+        if spec.setdefault("ipFamilyPolicy", SINGLE) == "RequireDualStack":
+            detail = "this cluster is not configured for dual-stack services"
+            work.errors.append(errors.invalid("spec.ipFamilyPolicy", spec["ipFamilyPolicy"], detail))
+        if not spec.get("ipFamilies"):
+            spec["ipFamilies"] = [mine]
+        for index, family in enumerate(spec["ipFamilies"]):
+            if family != mine:
+                detail = "not configured on this cluster"
+                work.errors.append(errors.invalid(f"spec.ipFamilies[{index}]", family, detail))
 
     def _hold_address(self, work: _Work, asked: str) -> None:
         try:
@@ -191,14 +210,26 @@ def keep(service: Json, old: Json) -> None:
     """What an update leaves out and the Service has already stays (patchAllocatedValues); what its new type
     does not have goes (dropTypeDependentFields)."""
     spec, before = service.setdefault("spec", {}), old.get("spec", {})
+    if spec.get("clusterIP") != before.get("clusterIP") and spec.get("clusterIPs") == before.get(
+        "clusterIPs"
+    ):
+        # The single address was changed and the list was not thought of (NormalizeClusterIPs).
+        spec.pop("clusterIPs", None)
     if spec.get("type") != "ExternalName":
         if before.get("type") != "ExternalName" and not spec.get("clusterIP") and not spec.get("clusterIPs"):
             for key in ("clusterIP", "clusterIPs"):
                 if key in before:
                     spec[key] = before[key]
-    elif spec.get("clusterIP") == before.get("clusterIP"):
-        spec.pop("clusterIP", None)
-        spec.pop("clusterIPs", None)
+        for key in _FAMILY:
+            if key in before and not spec.get(key):
+                spec[key] = before[key]
+    else:
+        if spec.get("clusterIP") == before.get("clusterIP"):
+            spec.pop("clusterIP", None)
+            spec.pop("clusterIPs", None)
+        for key in _FAMILY:
+            if spec.get(key) == before.get(key):
+                spec.pop(key, None)
     known = {(port.get("port"), port.get("protocol", "TCP")): port.get("nodePort") for port in
              before.get("ports") or ()}  # fmt: skip
     has_ports, had_ports = spec.get("type") in WITH_PORTS, before.get("type") in WITH_PORTS
@@ -209,6 +240,27 @@ def keep(service: Json, old: Json) -> None:
             port["nodePort"] = mine
         if had_ports and not has_ports and port.get("nodePort") and port["nodePort"] == mine:
             del port["nodePort"]
+    for key, has_it in _OF_TYPES.items():
+        if has_it(before) and not has_it(spec) and spec.get(key) == before.get(key):
+            spec.pop(key, None)
+
+
+def _reaches_out(spec: Mapping[str, Any]) -> bool:
+    return spec.get("type") in WITH_PORTS or bool(spec.get("externalIPs"))
+
+
+def _is_balanced(spec: Mapping[str, Any]) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
+# Fields that go, unless they are changed at once, with the type that has them.
+_OF_TYPES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "externalTrafficPolicy": _reaches_out,
+    "internalTrafficPolicy": lambda spec: spec.get("type") != "ExternalName",
+    "allocateLoadBalancerNodePorts": _is_balanced,
+    "loadBalancerClass": _is_balanced,
+    "healthCheckNodePort": lambda spec: _is_balanced(spec) and spec.get("externalTrafficPolicy") == "Local",
+}
 
 
 def _owner(service: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ _SCALARS: dict[str, Json] = {
     "IntOrString": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
     "any": {}, "object": {"type": "object"},
 }  # fmt: skip
-_PATCHES = (
+FIELD_PATCHES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
 )  # fmt: skip
 _FIELD_VALIDATION = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
@@ -118,7 +118,7 @@ def _paths(kind: Kind) -> Json:
     collection = {"get": operation("list"), "post": operation("post", ("application/json",), body)}
     item = {
         "get": operation("get"), "put": operation("put", ("application/json",), body),
-        "patch": operation("patch", _PATCHES, {"type": "object"}), "delete": operation("delete"),
+        "patch": operation("patch", FIELD_PATCHES, {"type": "object"}), "delete": operation("delete"),
     }  # fmt: skip
     return {
         root: {**collection, "parameters": one[:-1]},
@@ -127,17 +127,21 @@ def _paths(kind: Kind) -> Json:
 
 
 def _schemas(roots: Sequence[str]) -> Json:
-    found: Json = {}
+    return {name: _schema(fact) for name, fact in sorted(reached(roots).items())}
+
+
+def reached(roots: Iterable[str]) -> dict[str, TypeFact]:
+    """The types that these are made of, by their public names."""
+    found: dict[str, TypeFact] = {}
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        public = _public(name)
+        public = public_name(name)
         if public in found:
             continue
-        fact = schema.load(name)
-        found[public] = _schema(fact)
+        fact = found[public] = schema.load(name)
         waiting += [field.type.name for field in fact.fields.values() if field.type.name not in _SCALARS]
-    return dict(sorted(found.items()))
+    return found
 
 
 def _schema(fact: TypeFact) -> Json:
@@ -179,10 +183,10 @@ def _type(ref: TypeRef) -> Json:
 
 
 def _ref(name: str) -> str:
-    return f"#/components/schemas/{_public(name)}"
+    return f"#/components/schemas/{public_name(name)}"
 
 
-def _public(name: str) -> str:
+def public_name(name: str) -> str:
     """ "core_v1.Pod" as clients know it: "io.k8s.api.core.v1.Pod"."""
     file, _, type_ = name.partition(".")
     group, _, version = file.rpartition("_")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from aio.clock import Clock
 from controlplane.allocation.follow import Addresses
 from controlplane.allocation.services import Services
-from controlplane.api import discovery, health, openapi
+from controlplane.api import discovery, health, openapi, openapi_v2
 from controlplane.api.handlers import identity
 from controlplane.api.handlers.identity import Identity
 from controlplane.api.handlers.lists import Lists
@@ -71,7 +71,8 @@ class ApiServer:
         verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
         checks = {"ping": lambda: "", "watch-cache": self._cache_trouble, **access.checks}
         pages = {
-            **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds), **access.pages,
+            **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds),
+            "/openapi/v2": openapi_v2.page(kinds), **access.pages,
         }  # fmt: skip
         subresources = Subresources(self.storage, clock)
         own: dict[tuple[str, str], Handler] = {("bindings", ""): BindingByBody(subresources, kinds.of(PODS))}

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
+from itertools import count
 from typing import Any
 
 import msgspec
 
 from aio.clock import Clock, SystemClock
+from controlplane.allocation.pool import ports
+from controlplane.allocation.services import Services
+from controlplane.api.handlers.identity import Identity
 from controlplane.api.model import AdmissionPlugin, AllowAll, Request, Response
 from controlplane.api.server import Access, ApiServer
 from controlplane.store.memory import MemoryStore
@@ -110,11 +114,14 @@ class Watcher:
 
 @asynccontextmanager
 async def world(
-    *admission: AdmissionPlugin, clock: Clock | None = None, changes_kept: int = 1000
-) -> AsyncIterator[World]:
+    *admission: AdmissionPlugin, clock: Clock | None = None, changes_kept: int = 1000,
+    identity: Identity | None = None,
+) -> AsyncIterator[World]:  # fmt: skip
     used = clock or SystemClock()
     store = MemoryStore(clock=used)
-    access = Access(AllowAll(), AllowAll(), admission)
+    numbers = count()
+    services = Services("10.96.0.0/12", ports(), lambda: next(numbers))
+    access = Access(AllowAll(), AllowAll(), admission, identity, services)
     server = ApiServer(store, used, access, changes_kept=changes_kept)
     await server.start()
     try:
