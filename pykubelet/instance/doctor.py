@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 
 from pykubelet.instance.facts import read_facts
-from pykubelet.instance.findings import Finding, errors, examine, without_own
+from pykubelet.instance.findings import Finding, errors, examine, network_finding, without_own
 from pykubelet.instance.layout import Layout
+from pykubelet.instance.network_trial import try_host
 from pykubelet.instance.record import read_record
 from pykubelet.instance.running import CONTROLPLANE, is_process_up, own_kubelet
 
@@ -21,9 +23,10 @@ def doctor(args: Namespace) -> int:
     layout = Layout.of(args.root)
     record = read_record(layout)
     facts = read_facts(layout, with_kubectl=True)
-    findings = examine(
-        without_own(facts, own_kubelet(record), is_serving=is_process_up(record, CONTROLPLANE))
-    )
+    is_serving = is_process_up(record, CONTROLPLANE)
+    findings = examine(without_own(facts, own_kubelet(record), is_serving=is_serving))
+    if facts.is_root and facts.cni_directory and not facts.cni_missing and facts.programs.get("ip"):
+        findings.append(network_finding(asyncio.run(try_host(facts.cni_directory))))
     if args.json:
         json.dump({"findings": [asdict(finding) for finding in findings]}, sys.stdout, indent=2)
         print()

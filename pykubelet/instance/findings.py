@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cni.trial import Trial
 from pykubelet.instance.facts import CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_RESOURCE, HostFacts
 from pykubelet.instance.layout import DEFAULT_API_PORT, DEFAULT_KUBELET_PORT
 
@@ -33,6 +34,16 @@ def examine(facts: HostFacts) -> list[Finding]:
         _user, _programs, _network_plugins, _images, _capabilities, _cgroups, _swap, _storage, _neighbours,
     )  # fmt: skip
     return [finding for check in checks for finding in check(facts)]
+
+
+def network_finding(trial: Trial) -> Finding:
+    """What came of giving a scratch namespace a network."""
+    if trial.is_fine:
+        return Finding("network", "ok", "the network plugins work here (ADD, CHECK, DEL)")
+    return Finding(
+        "network", "error", f"cannot give pods a network: because {trial.failed} fails: {trial.because}",
+        f"{APT} --reinstall containernetworking-plugins",
+    )  # fmt: skip
 
 
 def without_own(facts: HostFacts, own_kubelet: int | None, *, is_serving: bool = False) -> HostFacts:

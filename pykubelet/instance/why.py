@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import quote
 
 from pykubelet.errors import CommandError
+from pykubelet.instance.api import Api
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.local import get_json
 from pykubelet.instance.manifests import Manifests, read_manifests_in
-from pykubelet.instance.record import read_record
+from pykubelet.instance.record import Record, read_record
 from pykubelet.instance.running import find_pod, node_name
 from pykubelet.tables import age
 
@@ -30,15 +32,47 @@ def why(args: Namespace) -> int:
     record = read_record(layout)
     manifests = read_manifests_in(record.static if record is not None else "", node_name())
     found = find_pod(pods, args.pod, node_name())
-    if found is None:
+    if found is not None:
+        told = get_json(layout.kubelet_socket, f"/debug/pods/{found['uid']}")
+    elif (elsewhere := _ask_cluster(layout, record, args.pod)) is not None:
+        told = elsewhere
+    else:
         raise CommandError(not_known(args.pod, pods, manifests))
-    told = get_json(layout.kubelet_socket, f"/debug/pods/{found['uid']}")
     if args.json:
         json.dump(told, sys.stdout, indent=2)
         print()
         return 0
     print("\n".join(tell(told, datetime.now(UTC), problems_of(told, manifests))))
     return 0
+
+
+def _ask_cluster(layout: Layout, record: Record | None, reference: str) -> Json | None:
+    """What the API has of a pod that the agent has never seen: it waits for a node, most likely."""
+    if record is None or record.is_standalone:
+        return None
+    with Api(layout.admin_kubeconfig) as api:
+        pods = [{**pod["metadata"], "pod": pod} for pod in (api.get("/api/v1/pods") or {}).get("items", ())]
+        found = find_pod(pods, reference, node_name())
+        if found is None:
+            return None
+        path = f"/api/v1/namespaces/{quote(found['namespace'])}/events"
+        events = api.get(f"{path}?fieldSelector=involvedObject.uid%3D{quote(found['uid'])}") or {}
+    return told_by_api(found["pod"], events.get("items", []))
+
+
+def told_by_api(pod: Json, events: list[Json]) -> Json:
+    """An account in the agent's form, of a pod and its events as the API has them (pure)."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    node = (pod.get("spec") or {}).get("nodeName")
+    return {
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "origin": f"the API, for node {node}" if node else "the API, for no node yet",
+        "phase": status.get("phase"),
+        "status": status,
+        "events": sorted(events, key=lambda one: one.get("lastTimestamp") or one.get("eventTime") or ""),
+    }
 
 
 def not_known(name: str, pods: list[dict[str, Any]], manifests: Manifests) -> str:
@@ -87,6 +121,8 @@ def verdict(told: Json, now: datetime) -> str:
         return f"it is not wanted any more and is being removed (stage {told.get('stage')})"
     if status.get("reason") or status.get("message"):
         return ": ".join(part for part in (status.get("reason"), status.get("message")) if part)
+    if unscheduled := _unscheduled(status):
+        return f"waits for a node: {unscheduled}"
     waiting = [
         f"{one['name']}: {_state(one.get('state', {}), now)}" + next_try(told, one["name"], now)
         for one in _statuses(status)
@@ -100,6 +136,14 @@ def verdict(told: Json, now: datetime) -> str:
     if unready:
         return f"runs, and is not ready because of {', '.join(unready)}"
     return "runs and is ready" if status.get("containerStatuses") else "not started yet"
+
+
+def _unscheduled(status: Json) -> str:
+    """Why the scheduler has found no node, "" when it has or has not tried."""
+    for one in status.get("conditions", ()):
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return str(one.get("message") or one.get("reason") or "the scheduler does not say why")
+    return ""
 
 
 def _statuses(status: Json) -> list[Json]:
@@ -178,7 +222,7 @@ def _probes(told: Json) -> Iterator[str]:
 
 def _events(told: Json, now: datetime) -> Iterator[str]:
     for one in list(told.get("events", ()))[-EVENT_LINES:]:
-        times = f" (x{one['count']})" if one.get("count", 1) > 1 else ""
+        times = f" (x{one['count']})" if (one.get("count") or 1) > 1 else ""
         ago = _ago(one.get("lastTimestamp"), now)
         yield f"{ago:>6} ago  {one['type']:7} {one['reason']}: {one['message']}{times}"
 

@@ -11,7 +11,7 @@ import pytest
 from pykubelet.errors import CommandError
 from pykubelet.instance.manifests import Manifests, read_manifests_in
 from pykubelet.instance.running import find_pod
-from pykubelet.instance.why import next_try, not_known, problems_of, tell, verdict
+from pykubelet.instance.why import next_try, not_known, problems_of, tell, told_by_api, verdict
 
 pytestmark = pytest.mark.pure
 
@@ -128,6 +128,23 @@ PODS = [
     {"uid": "ab22", "namespace": "kube-system", "name": "dns"},
     {"uid": "ac33", "namespace": "default", "name": "dns"},
 ]
+
+
+def test_pod_that_no_node_has_yet_is_told_from_the_api() -> None:
+    message = "0/1 nodes are available: 1 Insufficient cpu."
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    pod = {
+        "metadata": {"namespace": "shop", "name": "big", "uid": "u9"},
+        "spec": {},
+        "status": {"phase": "Pending", "conditions": [unscheduled]},
+    }
+    event = {"type": "Warning", "reason": "FailedScheduling", "message": message, "lastTimestamp": None}
+    lines = tell(told_by_api(pod, [event]), NOW)
+    assert lines[1] == "from the API, for no node yet"
+    assert lines[3] == f"waits for a node: {message} (phase Pending)"
+    assert any("FailedScheduling" in line for line in lines)
+    placed = told_by_api({**pod, "spec": {"nodeName": "a"}, "status": {}}, [])
+    assert tell(placed, NOW)[1] == "from the API, for node a"
 
 
 def test_pod_is_found_by_name_full_name_and_uid() -> None:
