@@ -6,6 +6,7 @@ pushed blob by blob over the registry's HTTP API. Promise: nothing is left after
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -22,13 +23,20 @@ from types import TracebackType
 from scripts import later_suite
 
 READY_SECONDS = 10.0
+USER, PASSWORD = "robot", "sesame"
+# bcrypt of PASSWORD at the least cost: the one kind of hash that the registry takes.
+PASSWORD_HASH = "$2b$04$j3xp9lT9BCzdISDyWDLUqOyDx34ZoXurNqPMCrp5n0rmSddQc4T7O"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class PrivateRegistry:
-    """`start()`, `push_archive(...)`, then pull `REGISTRY/NAME:TAG` as `address` and `reference()` say."""
+    """`start()`, `push_archive(...)`, then pull `REGISTRY/NAME:TAG` as `address` and `reference()` say.
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    A `locked` one serves nobody but USER with PASSWORD.
+    """
+
+    def __init__(self, root: Path | str | None = None, *, locked: bool = False) -> None:
+        self.locked = locked
         self.root = Path(root or tempfile.mkdtemp(prefix="pkt-registry-")).resolve()
         self.port = 0
         self._server: subprocess.Popen[bytes] | None = None
@@ -45,6 +53,9 @@ class PrivateRegistry:
         self.root.mkdir(parents=True, exist_ok=True)
         self.port = self.port or _free_port()
         config = self.root / "config.yml"
+        users = self.root / "users"
+        users.write_text(f"{USER}:{PASSWORD_HASH}\n")
+        locks = {"auth": {"htpasswd": {"realm": "private", "path": str(users)}}} if self.locked else {}
         config.write_text(
             json.dumps(
                 {
@@ -52,6 +63,7 @@ class PrivateRegistry:
                     "log": {"level": "warn", "accesslog": {"disabled": True}},
                     "storage": {"filesystem": {"rootdirectory": str(self.root / "data")}},
                     "http": {"addr": self.address},
+                    **locks,
                 }
             )
         )
@@ -116,6 +128,9 @@ class PrivateRegistry:
         request = urllib.request.Request(f"http://{self.address}{path}", data=body, method=method)
         if body is not None:
             request.add_header("Content-Type", kind)
+        if self.locked:
+            login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+            request.add_header("Authorization", f"Basic {login}")
         # No proxy: the registry listens on loopback, whatever the environment says.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=READY_SECONDS) as answer:
