@@ -29,6 +29,18 @@ def cluster(workshop: Workshop | None) -> Iterator[Cluster]:
         made.down("--purge", "--timeout", "5")
 
 
+@pytest.fixture
+def own_cluster(workshop: Workshop | None) -> Iterator[Cluster]:
+    """A root for one test alone, which brings it up and down as it likes."""
+    if os.geteuid() != 0 or workshop is None:
+        pytest.skip("a real runtime needs root")
+    made = Cluster(Layout.of(str(workshop.base / f"own-{secrets.token_hex(3)}")), dict(os.environ))
+    workshop.bridges.add(made.layout.bridge)
+    yield made
+    made.down("--purge", "--timeout", "5")
+    assert not made.layout.root.exists()
+
+
 @pytest.fixture(scope="session", params=KUBECTLS)
 def kubectl(request: pytest.FixtureRequest, cluster: Cluster) -> Kubectl:
     """Every test that takes it runs with the kubectl of PATH and with 1.36."""

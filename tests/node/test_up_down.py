@@ -1,4 +1,6 @@
-"""`pykubelet up`, `status`, `why` and `down` in a root of their own: a node comes, is mended, and is gone."""
+"""`pykubelet up --static`, `status`, `why` and `down` in a root of their own: a node with static pods comes,
+is mended, and is gone. It belongs to a cluster of its own, as `up` makes one; one test has the node alone.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.node
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "static"
 SECONDS = 60
+COMPONENTS = ["containerd", "kube-controlplane", "kubelet"]
 NODE = os.uname().nodename.lower()
 
 
@@ -45,6 +48,10 @@ class Instance:
 
     def up(self) -> subprocess.CompletedProcess[str]:
         return self.run("up", "--static", str(self.static))
+
+    def component(self, name: str) -> dict[str, Any]:
+        (found,) = [one for one in self.status()["components"] if one["name"] == name]
+        return dict(found)
 
     def status(self) -> dict[str, Any]:
         shown: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
@@ -100,7 +107,7 @@ def test_node_comes_up_with_the_examples_and_goes_without_trace(instance: Instan
     assert pods["init-sidecar"]["containers_ready"] == "2/2"
 
     status = instance.status()
-    assert [one["name"] for one in status["components"]] == ["containerd", "kubelet"]
+    assert [one["name"] for one in status["components"]] == COMPONENTS
     assert all(one["ready"] and one["pid"] and one["rss_bytes"] > 1 << 20 for one in status["components"])
     assert status["node"] == NODE
 
@@ -123,6 +130,19 @@ def test_node_comes_up_with_the_examples_and_goes_without_trace(instance: Instan
     assert not instance.layout.run.exists()
     assert instance.run("status").returncode == 3
     assert "is down already" in instance.run("down").stdout
+
+
+def test_node_alone_needs_no_control_plane(instance: Instance) -> None:
+    (instance.static / "crasher.yaml").unlink()
+    came = instance.run("up", "--standalone", "--static", str(instance.static))
+    assert came.returncode == 0, came.stdout + came.stderr
+    status = instance.status()
+    assert [one["name"] for one in status["components"]] == ["containerd", "kubelet"]
+    assert status["ready"] and status["kubeconfig"] is None
+    assert all(pod["ready"] for pod in instance.pods().values())
+    assert instance.up().returncode == 0, "what it is was not asked again"
+    assert instance.run("down").returncode == 0
+    assert instance.left() == []
 
 
 def test_node_follows_its_manifests_and_names_what_it_refuses(instance: Instance) -> None:
@@ -163,7 +183,7 @@ def test_up_again_mends_what_was_killed_and_containers_run_on(instance: Instance
 
 def test_down_leaves_nothing_when_everything_was_killed(instance: Instance) -> None:
     assert instance.up().returncode == 0
-    for name in ("kubelet", "containerd"):
+    for name in COMPONENTS:
         os.kill(instance.pid(name), signal.SIGKILL)
     assert instance.left() != []
     instance.layout.record.unlink()  # what is left is found by its names
@@ -178,7 +198,7 @@ def test_up_after_a_reboot_brings_the_same_pods_back(instance: Instance) -> None
     (instance.static / "crasher.yaml").unlink()
     assert instance.up().returncode == 0
     record = instance.layout.record.read_text()
-    for name in ("kubelet", "containerd"):
+    for name in COMPONENTS:
         os.kill(instance.pid(name), signal.SIGKILL)
     # As after a reboot: no process, mount or link is left, and the record is of another boot.
     assert instance.run("down").returncode == 0
@@ -187,7 +207,7 @@ def test_up_after_a_reboot_brings_the_same_pods_back(instance: Instance) -> None
     came = instance.run("up")
     assert came.returncode == 0, came.stdout + came.stderr
     assert all(pod["ready"] for pod in instance.pods().values())
-    assert instance.status()["components"][1]["pid"] == instance.pid("kubelet")
+    assert instance.component("kubelet")["pid"] == instance.pid("kubelet")
 
 
 def test_down_gives_containers_their_grace(instance: Instance, tmp_path: Path) -> None:
