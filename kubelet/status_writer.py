@@ -134,7 +134,7 @@ class StatusWriter:
         entry.copy = _Copy(pod, version, objects.to_json(pod.status))
         if entry.ours is None:
             return
-        if is_first or pod.metadata.deletion_timestamp is not None:
+        if is_first or may_delete(pod, entry.copy.theirs):
             self._due(uid, entry)
         elif status_patch(entry.copy.uid, entry.copy.theirs, entry.ours) is not None:
             self._repair(uid, entry)

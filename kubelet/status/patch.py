@@ -115,12 +115,15 @@ def patience_seconds(before: Mapping[str, Any], after: Mapping[str, Any], *, is_
     """How long a change may wait for company, so that a pod that starts costs two writes and not five.
 
     Somebody waits for a pod that became ready, stopped being so, or came to its end: that goes out at once.
-    While a pod is being deleted (`is_leaving`) everybody knows that it does not serve; only its end counts.
+    While a pod is being deleted (`is_leaving`) everybody knows that it does not serve, and its last status
+    goes out as soon as the pod is released.
     """
+    if is_leaving:
+        return COMPANY_SECONDS
     is_over = after.get("phase") in reasons.TERMINAL_PHASES
     if is_over and before.get("phase") != after.get("phase"):
         return 0.0
-    if ready_word(before) != ready_word(after) and not is_leaving:
+    if ready_word(before) != ready_word(after):
         return 0.0
     return COMPANY_SECONDS if _at_a_glance(before) != _at_a_glance(after) else QUIET_SECONDS
 

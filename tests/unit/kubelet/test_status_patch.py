@@ -144,11 +144,11 @@ def test_ready_and_end_go_out_at_once_and_what_leads_there_waits() -> None:
     assert steps == [COMPANY_SECONDS, QUIET_SECONDS, COMPANY_SECONDS, 0.0, 0.0, 0.0]
 
 
-def test_pod_on_its_way_out_is_worth_one_write_at_its_end() -> None:
+def test_pod_on_its_way_out_waits_for_its_release() -> None:
     ready = status("Running", condition("Ready"), containerStatuses=[container(RUNS)])
     ended = status("Running", condition("Ready", "False"), containerStatuses=[container(ENDED)])
     assert patience_seconds(ready, ended, is_leaving=True) == COMPANY_SECONDS
-    assert patience_seconds(ended, {**ended, "phase": "Failed"}, is_leaving=True) == 0.0
+    assert patience_seconds(ended, {**ended, "phase": "Failed"}, is_leaving=True) == COMPANY_SECONDS
 
 
 def test_new_reason_of_a_waiting_container_is_seen_soon() -> None:
