@@ -1,8 +1,8 @@
 """Whether the node takes a pod (pure): the checks a pod passes before anything is done for it.
 
 Order, reasons and messages are those of kubelet 1.36 (pkg/kubelet/lifecycle/predicate.go,
-pkg/kubelet/sysctl): sysctls, operating system, resources, host ports. A refused pod fails with
-"Pod was rejected: …"; pods already adopted after a restart are not judged again.
+pkg/kubelet/sysctl): sysctls, operating system, resources, labels, host ports, taints. A refused pod fails
+with "Pod was rejected: …"; pods already adopted after a restart are not judged again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kube.meta import is_static
+from kube.objects.cluster_v1 import Taint
 from kube.objects.core_v1 import Container, Pod
+from kube.placement import NODE_AFFINITY, TAINTED, untolerated, wants_node
 from kubelet.model import Waiting
 from kubelet.podspec.resources import amount, milli_cpu, requests_of
 from kubelet.reasons import REJECTED_PREFIX
@@ -34,17 +37,30 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 _OS_LABEL = "kubernetes.io/os"
+# A refusal for this may come of labels that are only on their way here: look at the Node again first.
+NODE_AFFINITY_REASON = "NodeAffinity"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The node as the cluster has it: what pods select it by, and what keeps them off."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """What the node offers: allocatable quantities, and the sysctls allowed beyond the safe ones.
 
-    An entry of `unsafe_sysctls` that ends with `*` allows every name that begins so.
+    An entry of `unsafe_sysctls` that ends with `*` allows every name that begins so. Without a `place` (no
+    cluster, or its Node is not known yet) pods are not asked what nodes they want.
     """
 
     allocatable: Mapping[str, str]
     unsafe_sysctls: tuple[str, ...] = ()
+    place: Place | None = None
 
 
 def admit(pod: Pod, others: Sequence[Pod], room: Room) -> Waiting | None:
@@ -53,7 +69,9 @@ def admit(pod: Pod, others: Sequence[Pod], room: Room) -> Waiting | None:
         _check_sysctls(pod, room)
         or _check_os(pod)
         or _check_resources(pod, others, room)
+        or _check_labels(pod, room.place)
         or _check_host_ports(pod, others)
+        or _check_taints(pod, room.place)
     )
     if refusal is None:
         return None
@@ -82,6 +100,23 @@ def _check_os(pod: Pod) -> Waiting | None:
     if pod.spec.os is not None and pod.spec.os.name != "linux":
         return Waiting("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
     return None
+
+
+def _check_labels(pod: Pod, place: Place | None) -> Waiting | None:
+    if place is None or wants_node(pod, place.name, place.labels):
+        return None
+    return _predicate(NODE_AFFINITY_REASON, NODE_AFFINITY)
+
+
+def _check_taints(pod: Pod, place: Place | None) -> Waiting | None:
+    """NoExecute alone: the agent runs what was put here before a NoSchedule came. Static pods stay."""
+    if place is None or is_static(pod) or not any(untolerated(pod, place.taints, "NoExecute")):
+        return None
+    return _predicate("TaintToleration", TAINTED)
+
+
+def _predicate(name: str, why: str) -> Waiting:
+    return Waiting(name, f"Predicate {name} failed: {why}")
 
 
 def pod_requests(pod: Pod) -> dict[str, int]:
@@ -151,7 +186,7 @@ def _out_of(name: str, requested: int, used: int, capacity: int) -> Waiting:
     return Waiting(f"OutOf{name}", text)
 
 
-_PORTS_TAKEN = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+_PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
 
 
 def _host_ports(pod: Pod) -> Iterable[tuple[str, str, int]]:
@@ -167,5 +202,5 @@ def _check_host_ports(pod: Pod, others: Sequence[Pod]) -> Waiting | None:
         for other_ip, other_protocol, other_number in taken:
             same_ip = ip == other_ip or "0.0.0.0" in (ip, other_ip)
             if same_ip and protocol == other_protocol and number == other_number:
-                return Waiting("NodePorts", _PORTS_TAKEN)
+                return _predicate("NodePorts", _PORTS_TAKEN)
     return None

@@ -95,6 +95,7 @@ PURE = (
     "kube/protobuf/*.py",
     "kube/schema/*.py",
     "kube/conditions.py",
+    "kube/placement.py",
     "kube/qos.py",
     "kube/quantity.py",
     "kube/rules.py",

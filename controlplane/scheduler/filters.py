@@ -6,18 +6,17 @@ are asked in the upstream order and the first that objects ends the question (as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from controlplane.scheduler.cluster import ANY_ADDRESS, NO_NODE, NodeInfo, PodInfo
 from controlplane.scheduler.requests import PODS
-from kube import selectors
+from kube import placement
 from kube.objects.cluster_v1 import Node, Taint
-from kube.objects.core_v1 import Pod, Toleration
+from kube.objects.core_v1 import Pod
+from kube.placement import NODE_AFFINITY, TAINTED, tolerates
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 OTHER_NAME = "node(s) didn't match the requested node name"
-TAINTED = "node(s) had untolerated taint(s)"
-NODE_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
 PORTS_TAKEN = "node(s) didn't have free ports for the requested pod ports"
 TOO_MANY_PODS = "Too many pods"
 NO_SCHEDULE = "NoSchedule"
@@ -28,44 +27,13 @@ TAINT_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 Filter = Callable[[PodInfo, NodeInfo], tuple[str, ...]]
 
 
-def tolerates(tolerations: Iterable[Toleration], taint: Taint) -> bool:
-    """Whether any toleration covers the taint (Toleration.ToleratesTaint)."""
-    return any(_covers(item, taint) for item in tolerations)
-
-
-def _covers(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    operator = toleration.operator or "Equal"
-    if operator == "Exists":
-        return True
-    ours, theirs = toleration.value or "", taint.value or ""
-    if operator == "Equal":
-        # An empty key is only legal with Exists.
-        return bool(toleration.key) and ours == theirs
-    if operator in ("Gt", "Lt") and ours.lstrip("-").isdigit() and theirs.lstrip("-").isdigit():
-        return int(theirs) > int(ours) if operator == "Gt" else int(theirs) < int(ours)
-    return False
-
-
 def untolerated(pod: Pod, node: Node, *effects: str) -> Iterator[Taint]:
-    for taint in node.spec.taints:
-        if taint.effect in effects and not tolerates(pod.spec.tolerations, taint):
-            yield taint
+    return placement.untolerated(pod, node.spec.taints, *effects)
 
 
 def wants_node(pod: Pod, node: Node) -> bool:
     """nodeSelector and required node affinity both hold."""
-    labels = node.metadata.labels
-    if any(labels.get(key) != value for key, value in pod.spec.node_selector.items()):
-        return False
-    affinity = pod.spec.affinity
-    wanted = affinity.node_affinity if affinity is not None else None
-    required = wanted.required_during_scheduling_ignored_during_execution if wanted is not None else None
-    fields = {"metadata.name": node.metadata.name}
-    return required is None or selectors.node_matches(required, labels, fields)
+    return placement.wants_node(pod, node.metadata.name, node.metadata.labels)
 
 
 def check_unschedulable(info: PodInfo, place: NodeInfo) -> tuple[str, ...]:
