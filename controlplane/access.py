@@ -21,6 +21,7 @@ from controlplane.api.health import Check
 from controlplane.api.model import Request, Response
 from controlplane.api.pages import Page
 from controlplane.api.server import Access
+from controlplane.api.streaming import NodeClientSettings, streaming_handlers
 from controlplane.api.watchcache import WatchCache
 from controlplane.authn.certificates import Certificates
 from controlplane.authn.request import RequestAuthenticator, Sources
@@ -47,6 +48,8 @@ class Credentials:
     pki: Pki
     token_key: bytes
     token_public_key: bytes
+    kubelet_ca: bytes
+    """PEM; empty takes any certificate of a kubelet."""
     static: StaticTokens | None = None
 
     @property
@@ -61,7 +64,11 @@ def keep_credentials(flags: Flags, place: Place, now: datetime) -> Credentials:
     service_ip = service_address(flags.service_cluster_ip_range)
     pki = keep_pki(flags.data_dir / "pki", hosts=place.hosts, service_ip=service_ip, now=now)
     static = _static_tokens(flags.token_auth_file) if flags.token_auth_file else None
-    return Credentials(pki, pki.token_key.read_bytes(), pki.token_public_key.read_bytes(), static)
+    kubelet_ca = pki.ca.certificate
+    if flags.kubelet_ca_file is not None:
+        kubelet_ca = Path(flags.kubelet_ca_file).read_bytes() if flags.kubelet_ca_file else b""
+    keys = pki.token_key.read_bytes(), pki.token_public_key.read_bytes()
+    return Credentials(pki, *keys, kubelet_ca, static)
 
 
 def _static_tokens(file: str) -> StaticTokens:
@@ -88,7 +95,9 @@ class Gate:
             accounts=Verifier([ISSUER], [public], self._object),
             audiences=(ISSUER,),
         )
-        self._authenticator = RequestAuthenticator(sources, clock)
+        self._authenticator = RequestAuthenticator(sources, clock, self._guard)
+        to_nodes = credentials.pki.kubelet_client
+        self._node_client = NodeClientSettings(to_nodes.certificate, to_nodes.key, credentials.kubelet_ca)
         self._signer = Signer(ISSUER, credentials.token_key)
         self._public_keys = (public,)
 
@@ -101,6 +110,7 @@ class Gate:
             plugins(policy, guard),
             identity=Identity(guard, policy, authenticator.user_of_token, self._signer, (ISSUER,)),
             services=self._services,
+            handlers=streaming_handlers(self._objects, guard, self._node_client),
             pages={**self._issuer_pages(), identity.DISCOVERY_PATH: self._configuration},
             checks=checks,
         )
@@ -115,6 +125,11 @@ class Gate:
     async def _configuration(self, request: Request) -> Response:
         """Says where the keys are, which is known once the server listens."""
         return await self._issuer_pages()[identity.DISCOVERY_PATH](request)
+
+    def _objects(self) -> WatchCache:
+        if self._cache is None:
+            raise RuntimeError("the server has no cache yet")
+        return self._cache
 
     def _object(self, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
         return None if self._cache is None else self._cache.get(_BOUND[plural], namespace, name)

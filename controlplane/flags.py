@@ -38,6 +38,8 @@ class Flags:
     token_auth_file: str = ""
     address_file: str = ""
     tls_sans: tuple[str, ...] = ()
+    kubelet_ca_file: str | None = None
+    """Whom kubelets' certificates are to be from: None is the cluster's own CA, "" anybody."""
     verbosity: int = 2
     logging_format: str = "text"
 
@@ -61,6 +63,7 @@ def parse(arguments: Sequence[str]) -> Flags:
         token_auth_file=found.token_auth_file,
         address_file=found.address_file,
         tls_sans=tuple(name for text in found.tls_sans for name in text.split(",") if name),
+        kubelet_ca_file=found.kubelet_ca_file,
         verbosity=found.verbosity,
         logging_format=found.logging_format,
     )
@@ -115,6 +118,8 @@ def _parser() -> _Parser:
         metavar="NAME",
         help="more names of the server",
     )
+    add("--kubelet-certificate-authority", dest="kubelet_ca_file", default=None, metavar="FILE",
+        help='of what kubelets serve with: by default the cluster\'s; "" trusts any')  # fmt: skip
     add("-v", "--v", dest="verbosity", type=int, default=2, metavar="N", help="how much to log (%(default)s)")
     add("--logging-format", choices=("text", "json"), default="text", help="(%(default)s)")
     return parser

@@ -51,7 +51,10 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
         stack.push_async_callback(store.close)
         credentials = await making
         gate = Gate(credentials, flags.service_cluster_ip_range, clock)
-        checks = {"poststarthook/bootstrap": lambda: "" if done else "not finished"}
+        checks = {
+            "store": store.trouble,
+            "poststarthook/bootstrap": lambda: "" if done else "not finished",
+        }
         server = ApiServer(store, clock, gate.access(checks))
         await server.start()
         stack.push_async_callback(server.stop)

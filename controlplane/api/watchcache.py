@@ -20,7 +20,7 @@ from aio.clock import Clock
 from controlplane.api import codec
 from controlplane.api.registry.model import Kind, Registry
 from controlplane.store.errors import Closed, Compacted, Unavailable
-from controlplane.store.model import Event, EventKind, Progress, Record, Store
+from controlplane.store.model import FIRST_REVISION, Event, EventKind, Page, Progress, Record, Store
 from kube.client.model import EventType, JsonObject
 from kube.client.resources import Resource
 
@@ -29,6 +29,8 @@ _log = log.get(__name__)
 PREFIX = "/"
 CHANGES_KEPT = 10_000
 """Of one kind; upstream's ring has 100 to 102,400."""
+REPLAYED = 1000
+"""Revisions before the present that a start reads again, so that watchers of before go on where they were."""
 RETRY_SECONDS = 1.0
 WAIT_SECONDS = 3.0
 """For a revision that is not there yet (watch_cache.go blockTimeout)."""
@@ -219,7 +221,7 @@ class WatchCache:
             await waiter
 
     async def _load(self) -> int:
-        page = await self._store.list(PREFIX)
+        page = await self._page()
         found: dict[str, list[Record]] = {}
         for record in page.records:
             kind = self._registry.of_key(record.key)
@@ -229,6 +231,16 @@ class WatchCache:
             cache.replace(found.get(cache.kind.prefix, ()), page.revision)
         self._advance(page.revision)
         return page.revision
+
+    async def _page(self) -> Page:
+        """What is stored: at first as of a while ago, and what came after it is then told as changes."""
+        if not self.revision:
+            earlier = await self._store.revision() - REPLAYED
+            try:
+                return await self._store.list(PREFIX, revision=max(earlier, FIRST_REVISION))
+            except Compacted:
+                _log.v(2).info("The store has forgotten what was before", revision=earlier)
+        return await self._store.list(PREFIX)
 
     async def _follow(self, revision: int) -> None:
         """Returns when the store has forgotten what comes next."""

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from aio.clock import Clock
 from controlplane.api.model import Request, UserInfo
+from controlplane.authn import impersonation
 from controlplane.authn.certificates import Certificates
 from controlplane.authn.identity import anonymous, authenticated
 from controlplane.authn.refusal import unauthorized
 from controlplane.authn.tokenfile import StaticTokens
 from controlplane.authn.tokens import Verifier
+from controlplane.authz.model import Judge
 
 ANONYMOUS_PATHS = ("/livez", "/readyz", "/healthz")
 _SUBPROTOCOL = "base64url.bearer.authorization.k8s.io."
@@ -37,12 +39,23 @@ class Sources:
 class RequestAuthenticator:
     """The pipeline's Authenticator."""
 
-    def __init__(self, sources: Sources, clock: Clock) -> None:
+    def __init__(self, sources: Sources, clock: Clock, judge: Judge | None = None) -> None:
+        """`judge` decides who may act as somebody else; without one nobody may."""
         self._sources = sources
         self._clock = clock
+        self._judge = judge
 
     async def authenticate(self, request: Request) -> UserInfo | None:
         """None for a request without credentials to a path that is not for everybody."""
+        user = self._identify(request)
+        asked = impersonation.wanted(request.headers)
+        if asked is None:
+            return user
+        if self._judge is None:
+            raise unauthorized("nobody may act as somebody else here")
+        return impersonation.become(user or anonymous(), asked, self._judge)
+
+    def _identify(self, request: Request) -> UserInfo | None:
         sources = self._sources
         if request.peer_certificate and sources.certificates:
             return authenticated(sources.certificates.user_of(request.peer_certificate, self._clock.now()))

@@ -18,7 +18,7 @@ from aio.clock import Clock, SystemClock
 from controlplane.store import backup, compaction, queries
 from controlplane.store.connections import Connections, Opened, open_all
 from controlplane.store.decide import check, check_key, check_revision, check_text, check_watch
-from controlplane.store.errors import Closed, FutureRevision, StoreError
+from controlplane.store.errors import Closed, FutureRevision, StoreError, Unavailable
 from controlplane.store.expiry import Due, Expiry
 from controlplane.store.hub import BUFFER_EVENTS, History, Hub, HubWatch, Range
 from controlplane.store.lane import Caller, settle
@@ -77,6 +77,7 @@ class SqliteStore:
         self._compacted = opened.compacted
         self._compacting = asyncio.Lock()
         self._written = 0
+        self._trouble = ""
         self._expiry = Expiry(clock, self._find_due, self.delete)
         self._tasks = (
             asyncio.create_task(self._expiry.run(), name="store expiry"),
@@ -153,6 +154,13 @@ class SqliteStore:
         self._refuse_when_closed()
         await self._dbs.read_range(backup.write_to, target)
 
+    def trouble(self) -> str:
+        """Why it cannot be relied on now, "" when it can: the last write failed, or a task has ended."""
+        if self._hub.closed:
+            return "it is closed"
+        ended = next((task.get_name() for task in self._tasks if task.done()), "")
+        return f'its task "{ended}" has ended' if ended else self._trouble
+
     async def expire_due(self) -> int:
         """Delete what is due now, without waiting for the task that does so; how many keys that was."""
         return await self._expiry.expire_due()
@@ -179,6 +187,11 @@ class SqliteStore:
     def _publish(self, outcome: Outcome) -> None:
         """What one commit brought: first to the watches, then to those who wait for it."""
         self._written += outcome.bytes
+        failed = next((one.error for one in outcome.answers if isinstance(one.error, Unavailable)), None)
+        if failed is not None:
+            self._trouble = str(failed)
+        elif outcome.events:
+            self._trouble = ""
         if not self._hub.closed:
             self._hub.publish(outcome.events, outcome.revision)
         if outcome.expires is not None:
