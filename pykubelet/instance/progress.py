@@ -6,6 +6,7 @@ own line when it is over; elsewhere only finished steps are written, as plain li
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import time
@@ -46,13 +47,17 @@ class Progress:
 
     @contextmanager
     def step(self, text: str) -> Iterator[Step]:
-        """A step that is over at the end of the block; its line says so, or that it failed."""
+        """A step that is over at the end of the block; its line says so, or that it failed. One that was only
+        given up, since another failed, has no line."""
         began = time.monotonic()
         step = Step(text, self)
         self._under_way.append(step)
         self.show()
         try:
             yield step
+        except asyncio.CancelledError:
+            self._under_way.remove(step)
+            raise
         except BaseException:
             self._finish("failed", began, step)
             raise
