@@ -64,6 +64,7 @@ def _run_on_loop(flags: Flags, config: KubeletConfiguration, warnings: tuple[str
 
 async def _serve_until_stopped(flags: Flags, config: KubeletConfiguration) -> int:
     from aio import log as aio_log
+    from aio.errors import Rejected
     from kubelet.agent import Settings, run_agent
 
     log = aio_log.get(__name__)
@@ -81,7 +82,8 @@ async def _serve_until_stopped(flags: Flags, config: KubeletConfiguration) -> in
         runtime = replace(runtime, images=other.images)
     try:
         ending = await run_agent(Settings(flags, config), runtime, stop)
-    except OSError as error:
+    except (OSError, Rejected, ValueError) as error:
+        # A port or a file that cannot be had, a kubeconfig or a certificate that cannot be used.
         log.error("Cannot start", err=error)
         return 1
     for problem in ending.stop_problems:

@@ -22,10 +22,12 @@ from cri.wire import Runtime
 from kubelet import events, marks
 from kubelet.admission import Room
 from kubelet.checkpoint import DIRECTORY, CheckpointFiles
+from kubelet.cluster import AgentParts, Host, Member, connect
 from kubelet.configuration import KubeletConfiguration
 from kubelet.configuration.codec import encode
 from kubelet.desired import DesiredPods
 from kubelet.draft import Policy
+from kubelet.events_api.writer import EventWriter, TeeEvents
 from kubelet.execute import ActionExecutor
 from kubelet.files import LogFiles
 from kubelet.flags import Flags
@@ -37,13 +39,16 @@ from kubelet.images.puller import ImagePuller
 from kubelet.messages import TerminationMessages
 from kubelet.node.facts import CGROUP_V1_MESSAGE, read_node
 from kubelet.node.process import freeze_garbage_collector
+from kubelet.objects.joining import make_inputs
 from kubelet.objects.pod_inputs import NoPodInputs
 from kubelet.observe import Observer
 from kubelet.record import PodRecord
 from kubelet.runtime_loops import RuntimeLoops
 from kubelet.server.healthz import healthz_routes
 from kubelet.server.http import Router
+from kubelet.server.metrics import NodeMetrics, count_calls
 from kubelet.server.plain import PlainServer, serve_tcp, serve_unix
+from kubelet.server.served_pods import WorkersPods
 from kubelet.server.view import drain_action, view_routes
 from kubelet.source_set import make_sources, source_names
 from kubelet.sources.merge import expecting
@@ -55,6 +60,8 @@ from kubelet.volumes.service import PodVolumes
 from kubelet.worker import WorkerParts
 from kubelet.workers import Workers
 from probes.worker import Prober
+
+ALWAYS_ALLOW = "AlwaysAllow"
 
 STAGES = (Stage("sources", 2.0), Stage("workers", 5.0), Stage("records", 3.0), Stage("runtime", 2.0))
 
@@ -72,12 +79,19 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     flags, config = settings.flags, settings.config
     clock, executors = SystemClock(), Executors()
     facts = replace(read_node(flags, config), recursive_read_only=await _mounts_read_only_below(runtime))
-    sink = events.RingEvents(clock)
-    node_ref = events.node_ref(facts.node_name)
+    clients = connect(flags, config, clock)
+    ring = events.RingEvents(clock)
+    writer = EventWriter(clients.events, clock, facts.node_name) if clients is not None else None
+    sink = TeeEvents(ring, writer) if writer is not None else ring
+    metrics = NodeMetrics(facts.node_name, clock.wall())
+    runtime = replace(runtime, runtime=count_calls(runtime.runtime, metrics))
     mounter = LinuxMounter()
 
     # Adapters.
-    volumes = PodVolumes(builtin_plugins(mounter, lambda: facts), mounter, executors, lambda: facts)
+    inputs = make_inputs(clients.api, clock, sink) if clients is not None else None
+    volumes = PodVolumes(
+        builtin_plugins(mounter, lambda: facts), mounter, executors, lambda: facts, inputs=inputs
+    )
     observer = Observer(runtime.runtime, clock, TerminationMessages(executors).read)
     limits = PullLimits(
         parallel=1 if config.serialize_image_pulls else config.max_parallel_image_pulls,
@@ -93,7 +107,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     executor = ActionExecutor(
         runtime.runtime, observer, images, volumes, LogFiles(lambda: facts),
         HookRunner(runtime.runtime.exec_sync, http_get, clock, record.hook_fell_back),
-        NoPodInputs(), lambda: facts, clock, executors, record.forget, sink,
+        inputs or NoPodInputs(), lambda: facts, clock, executors, record.forget, sink,
         partial(make_shared, mounter, facts.root_dir),
     )  # fmt: skip
     policy = Policy(config.crash_loop_back_off.max_container_restart_period)
@@ -103,8 +117,9 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     record.bind(workers.get, Prober(clock, runtime.runtime.exec_sync, record.take_probe))
     source = make_event_source(runtime, clock, ENDINGS)
     loops = RuntimeLoops(runtime.runtime, source, workers, clock, flags.relist_period)
-    desired = DesiredPods(workers, sink, clock, expecting(source_names(config)))
-    view = PodView(workers, record, sink, record.prober)
+    names = source_names(config, with_api=clients is not None)
+    desired = DesiredPods(workers, sink, clock, expecting(names))
+    view = PodView(workers, record, ring, record.prober)
     keeping = Housekeeping(runtime.runtime, runtime.images, clock, executors, sink, view)
 
     # Take stock before anything is heard of: events and sources then build on it.
@@ -112,10 +127,23 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     servers = await _serve(settings, view, loops, desired.drain)
 
     supervisor = Supervisor(STAGES)
+    host = Host(flags, config, facts, runtime, clock, executors)
+    if clients is not None and inputs is not None and writer is not None:
+        agent = AgentParts(workers, record, volumes, desired, loops, inputs, sink)
+        Member(clients, host, agent, writer).add_to(supervisor)
+    if wants_node_server(config, is_alone=clients is None):
+        # Imported here: TLS and certificates cost an agent without a cluster 9 MiB for nothing.
+        from kubelet.server.making import make_node_server
+
+        pods = WorkersPods(workers, record, view)
+        node_server = make_node_server(host, clients.api if clients else None, pods, metrics, loops.health)
+        await node_server.start()
+        record.shown = node_server.pod_changed
+        supervisor.add_stop("close the node's server", node_server.stop, stage="runtime")
     sources = make_sources(config, facts.node_name, executors, desired.deliver, desired.report)
     for name, loop in sources.items():
         supervisor.add(f"source {name}", loop, stage="sources")
-    if not sources:
+    if not names:
         desired.settle()  # nothing will ever be delivered
     for name, loop in (await keeping.loops(config, facts)).items():
         supervisor.add(name, loop, stage="sources")
@@ -133,7 +161,7 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     supervisor.add_stop("close images", images.close, stage="runtime")
     supervisor.add_stop("close runtime", runtime.close, stage="runtime")
     if not facts.cgroup_v2:
-        sink.record(events.cgroup_v1(node_ref, CGROUP_V1_MESSAGE))
+        sink.record(events.cgroup_v1(events.node_ref(facts.node_name), CGROUP_V1_MESSAGE))
     freeze_garbage_collector()
     return await supervisor.run(stop)
 
@@ -143,6 +171,13 @@ async def _mounts_read_only_below(runtime: Runtime) -> bool:
     handlers = (await runtime.runtime.status()).runtime_handlers
     features = next((one.features for one in handlers if not one.name), None)
     return features is not None and features.recursive_read_only_mounts
+
+
+def wants_node_server(config: KubeletConfiguration, *, is_alone: bool) -> bool:
+    """Without a cluster only where the configuration lets the server decide by itself: there is nobody to ask
+    who a token is, or who may do what."""
+    asks = config.authentication.webhook.enabled or config.authorization.mode != ALWAYS_ALLOW
+    return config.enable_server and not (is_alone and asks)
 
 
 async def _serve(

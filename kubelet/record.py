@@ -64,6 +64,7 @@ class PodRecord:
     sink: events.EventSink
     node: Callable[[], NodeFacts]
     statuses: StatusOutlet | None = None  # where statuses go beyond this node
+    shown: Callable[[str], None] | None = None  # a status of the pod of this uid was made
     redefined: Callable[[Pod], None] | None = None  # a pod that has a worker got another definition
     _prober: Prober | None = None
     _worker_of: Callable[[str], PodWorker | None] = field(default=lambda _uid: None)
@@ -195,6 +196,8 @@ class PodRecord:
         elif worker.is_published:
             return
         worker.is_published = True
+        if self.shown is not None:
+            self.shown(worker.uid)
         if self.statuses is not None:
             self.statuses.publish(worker)
 
