@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -136,8 +137,10 @@ class NodeClient:
             raise Unreachable(f"dial tcp {target.authority}: i/o timeout") from error
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(f"tls: failed to verify certificate: {error.verify_message}") from error
+        except ssl.SSLError as error:
+            raise Unreachable(f"tls: {error.reason or error}") from error
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
             raise Unreachable(f"dial tcp {target.authority}: connect: {reason}") from error
         return protocol.tunnel
 
