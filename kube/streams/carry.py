@@ -23,6 +23,9 @@ KEEP_ALIVE_SECONDS = 30.0
 LAST_WORDS_SECONDS = 10.0
 """How long a client may take to read what is left for it once the session is over."""
 
+CLOSING_SECONDS = 2.0
+"""How long it may then take to answer a close."""
+
 
 class SocketTunnel:
     """A plain connected socket as a `Tunnel`. No asyncio transport: one that cannot write forgets what it has
@@ -82,8 +85,7 @@ class _Carrier:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await _end(tasks)
             with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(LAST_WORDS_SECONDS):
-                    await self._write_client()
+                await self._take_leave()
         finally:
             await _end(tasks)
             self._backend.close()
@@ -92,6 +94,13 @@ class _Carrier:
             error = None if task.cancelled() else task.exception()
             if error is not None and not isinstance(error, OSError):
                 raise error
+
+    async def _take_leave(self) -> None:
+        async with asyncio.timeout(LAST_WORDS_SECONDS):
+            await self._write_client()
+        async with asyncio.timeout(CLOSING_SECONDS):
+            while self._translation.awaits_client and (data := await self._client.read()):
+                self._translation.from_client(data)
 
     async def _read_client(self) -> None:
         if not self._translation.is_ready:

@@ -23,6 +23,10 @@ class Unwrapped:
     def is_over(self) -> bool:
         return self._is_left
 
+    @property
+    def awaits_client(self) -> bool:
+        return self._socket.is_close_sent and not self._socket.is_close_received
+
     def from_client(self, data: bytes) -> None:
         try:
             events = self._socket.receive(data)

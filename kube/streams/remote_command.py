@@ -53,6 +53,10 @@ class RemoteCommand:
         self._status = bytearray()
         self._is_status_told = False
 
+    @property
+    def awaits_client(self) -> bool:
+        return self._socket.is_close_sent and not self._socket.is_close_received
+
     # The client
 
     def from_client(self, data: bytes) -> None:

@@ -22,6 +22,12 @@ class Translation(Protocol):
         """Nothing more will come out for either side: write what is there, then close both."""
         ...
 
+    @property
+    def awaits_client(self) -> bool:
+        """Whether the client has been told of the end and has still to answer: it is read until it does. A
+        connection closed before that, with input on its way, may take what was told last with it."""
+        ...
+
     def from_client(self, data: bytes) -> None: ...
 
     def from_backend(self, data: bytes) -> None: ...
@@ -51,6 +57,7 @@ class PassThrough:
     """Both sides speak the same protocol."""
 
     is_ready = True
+    awaits_client = False
 
     def __init__(self) -> None:
         self._for_client = bytearray()

@@ -12,7 +12,7 @@ import pytest
 from aio.clock import VirtualClock
 from aio.spdy import Session
 from aio.virtual import run
-from kube.streams.carry import ACCEPT_SECONDS, SocketTunnel, carry
+from kube.streams.carry import ACCEPT_SECONDS, CLOSING_SECONDS, SocketTunnel, carry
 from kube.streams.protocols import REMOTE_COMMANDS, Wanted
 from kube.streams.remote_command import RemoteCommand
 from kube.streams.translation import PassThrough
@@ -199,6 +199,38 @@ def test_a_command_is_carried_to_its_status() -> None:
     run(scene)
 
 
+def test_a_client_is_read_until_it_has_answered_the_close() -> None:
+    async def scene(clock: VirtualClock) -> None:
+        command = Command()
+        await command.accept()
+        await command.tell(5, b"", fin=True)
+        await command.tell(1, b"{}", fin=True)
+        await command.client.until(lambda: b"\x88\x02\x03\xe8" in command.client.written)
+        command.socket.send(b"\x00still on its way")
+        await command.client.give(command.socket.take())
+        await settled()
+        assert not command.client.is_closed
+        command.heard()
+        await command.client.give(command.socket.take())
+        await command.task
+        assert command.client.is_closed
+
+    run(scene)
+
+
+def test_a_client_that_does_not_answer_is_not_waited_for_long() -> None:
+    async def scene(clock: VirtualClock) -> None:
+        command = Command()
+        await command.accept()
+        await command.tell(5, b"", fin=True)
+        await command.tell(1, b"{}", fin=True)
+        began = clock.monotonic()
+        await command.task
+        assert clock.monotonic() - began == pytest.approx(CLOSING_SECONDS)
+
+    run(scene)
+
+
 def test_a_backend_that_takes_no_input_is_still_heard_to_its_end() -> None:
     async def scene(_: VirtualClock) -> None:
         command = Command()
@@ -234,7 +266,7 @@ def test_a_backend_that_does_not_accept_is_not_waited_for() -> None:
         began = loop.time()
         command = Command()
         await command.task
-        assert loop.time() - began == pytest.approx(ACCEPT_SECONDS)
+        assert loop.time() - began == pytest.approx(ACCEPT_SECONDS + CLOSING_SECONDS)
         (told, closed) = command.heard()
         assert isinstance(told, Message)
         assert b"does not accept the streams" in told.data
