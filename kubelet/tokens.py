@@ -30,6 +30,8 @@ DEFAULT_SECONDS = 3600  # v1 defaults: ServiceAccountTokenProjection.expirationS
 MAX_USE_SECONDS = 24 * 3600.0
 MAX_JITTER_SECONDS = 10.0
 USED_PART = 0.8
+# A pod that is deleted waits for what is under way, so that must not last: it is tried again soon enough.
+ANSWER_SECONDS = 20.0
 # A timer does not count while the host sleeps, nor when its calendar is set: looked at this often.
 LOOK_SECONDS = 300.0
 RENEWAL_BACKOFF = Backoff(initial=2.0, maximum=120.0, reset_after=3600.0)
@@ -142,14 +144,18 @@ class Tokens:
         """Ask the server; a token that still holds survives a refusal."""
         meta, account = pod.metadata, pod.spec.service_account_name or "default"
         try:
-            body = await self._client.create(
-                resources.SERVICE_ACCOUNTS,
-                token_request(pod, wish),
-                namespace=meta.namespace,
-                name=account,
-                subresource="token",
-            )
+            async with asyncio.timeout(ANSWER_SECONDS):
+                body = await self._client.create(
+                    resources.SERVICE_ACCOUNTS,
+                    token_request(pod, wish),
+                    namespace=meta.namespace,
+                    name=account,
+                    subresource="token",
+                )
             fresh = read_answer(body, self._jitter())
+        except TimeoutError:
+            self._keep_old(pod, entry, TimeoutError(f"no answer within {ANSWER_SECONDS:.0f} s"))
+            return
         except (*Failure, ValueError, KeyError) as error:
             self._keep_old(pod, entry, error)
             return

@@ -23,6 +23,8 @@ from kubelet.objects.model import ApiObject, ObjectKey, ObjectMissing, ObjectUnr
 log = aio_log.get(__name__)
 
 SYNC_SECONDS = 1.0  # watch_based_manager.go: how long a read waits for the first answer
+# A pod that is deleted waits for what is under way, so that must not last: it is tried again soon enough.
+ANSWER_SECONDS = 20.0
 _SOON_SECONDS = 10.0  # a version that expires sooner than this is not listed again at once
 
 
@@ -105,8 +107,12 @@ class ObjectWatch:
     async def _look(self) -> None:
         """Ask for the object itself; what the watch has brought meanwhile is newer."""
         began = self._clock.monotonic()
+        resource, namespace = self.key.kind.resource, self.key.namespace
         try:
-            body = await self._client.get(self.key.kind.resource, self.key.name, namespace=self.key.namespace)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                body = await self._client.get(resource, self.key.name, namespace=namespace)
+        except TimeoutError:
+            self._fail(f"no answer within {ANSWER_SECONDS:.0f} s")
         except status.NotFound:
             if self.value is None:
                 self._learn(None, began)

@@ -201,6 +201,19 @@ def test_server_that_does_not_answer_in_time_is_told_in_upstreams_words() -> Non
     run(scenario)
 
 
+def test_question_that_is_not_answered_is_given_up() -> None:
+    async def scenario(api: FakeApi, store: ObjectStore, clock: VirtualClock) -> None:
+        store.register(pod("u1", "settings"))
+        await clock.sleep(1)
+        api.delay(100.0, Pattern(verb="get"))
+        began = clock.monotonic()
+        with pytest.raises(ObjectUnread, match="no answer within 20 s"):
+            await store.get(MAP)
+        assert clock.monotonic() - began == pytest.approx(20.0)
+
+    run(scenario)
+
+
 def test_copy_serves_on_while_the_server_is_away_and_its_absence_is_told() -> None:
     async def scenario(api: FakeApi, store: ObjectStore, clock: VirtualClock) -> None:
         put(api, data={"a": "1"})

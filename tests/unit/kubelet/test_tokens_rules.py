@@ -148,6 +148,17 @@ def test_refusal_is_told_in_the_servers_words_and_the_next_question_is_asked() -
     run(scenario)
 
 
+def test_server_that_keeps_silent_is_not_waited_for_longer_than_20_seconds() -> None:
+    async def scenario(api: FakeApi, tokens: Tokens, clock: VirtualClock) -> None:
+        api.delay(100.0, ASKED)
+        began = clock.monotonic()
+        with pytest.raises(TokenError, match="failed to fetch token: no answer within 20 s"):
+            await tokens.get(pod(), TokenWish())
+        assert clock.monotonic() - began == pytest.approx(20.0)
+
+    run(scenario)
+
+
 def test_pod_that_goes_while_its_token_is_asked_for_gets_none() -> None:
     async def scenario(api: FakeApi, tokens: Tokens, clock: VirtualClock) -> None:
         api.delay(1.0, ASKED)
