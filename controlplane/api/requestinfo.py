@@ -20,7 +20,7 @@ _FALSE = ("false", "0")
 
 
 def parse(method: str, path: str, query: Mapping[str, Sequence[str]]) -> RequestInfo:
-    """BadRequest for a name in the path that a field selector contradicts."""
+    """BadRequest for a path that climbs, or a name in it that a field selector contradicts."""
     parts = [part for part in path.split("/") if part]
     plain = RequestInfo(method.lower(), path)
     if parts[:1] == ["api"] and len(parts) >= 3:
@@ -40,6 +40,10 @@ def parse(method: str, path: str, query: Mapping[str, Sequence[str]]) -> Request
         if len(rest) > 2 and not (rest[2] in _OF_A_NAMESPACE and len(rest) == 3):
             rest = rest[2:]
     resource, name, subresource = (*rest, "", "", "")[:3]
+    for part in (namespace, resource, name, subresource):
+        if part in (".", ".."):
+            # What follows them, a proxy's path, is not ours to judge.
+            raise status.bad_request(f"the path of the request may not contain '{part}'")
     verb, name = _without_name(verb, name, query)
     return RequestInfo(
         verb=verb, path=path, is_resource=True, group=group, version=version, resource=resource,

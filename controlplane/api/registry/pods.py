@@ -12,6 +12,7 @@ from kube.client.model import JsonObject
 from kube.errors import FieldError
 from kube.objects.core_v1 import Pod
 from kube.validation import validate_pod_spec
+from kube.validation.ephemeral import ephemeral_containers
 
 DEADLINE_MAX_SECONDS = 2**31 - 1
 MAY_CHANGE = (
@@ -112,7 +113,7 @@ def ephemeral_update(value: JsonObject, old: JsonObject) -> Sequence[FieldError]
 
 
 def _ephemeral(value: JsonObject, old: JsonObject) -> Iterator[FieldError]:
-    yield from validate_pod_spec(objects.convert(value, Pod).spec, "spec")
+    yield from ephemeral_containers(value["spec"])
     path = "spec.ephemeralContainers"
     now = {item.get("name"): item for item in value["spec"].get("ephemeralContainers") or ()}
     for item in old["spec"].get("ephemeralContainers") or ():
