@@ -37,8 +37,6 @@ SAFE_SYSCTLS = frozenset(
     }
 )
 _OS_LABEL = "kubernetes.io/os"
-# A refusal for this may come of labels that are only on their way here: look at the Node again first.
-NODE_AFFINITY_REASON = "NodeAffinity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +100,13 @@ def _check_os(pod: Pod) -> Waiting | None:
     return None
 
 
+def wants_place(pod: Pod, place: Place | None) -> bool:
+    """Whether the pod's nodeSelector and required node affinity let it be here; True where nobody knows."""
+    return place is None or wants_node(pod, place.name, place.labels)
+
+
 def _check_labels(pod: Pod, place: Place | None) -> Waiting | None:
-    if place is None or wants_node(pod, place.name, place.labels):
-        return None
-    return _predicate(NODE_AFFINITY_REASON, NODE_AFFINITY)
+    return None if wants_place(pod, place) else _predicate("NodeAffinity", NODE_AFFINITY)
 
 
 def _check_taints(pod: Pod, place: Place | None) -> Waiting | None:

@@ -9,7 +9,7 @@ anew when the old one is forgotten (kubelet 1.36, pkg/kubelet/pod_workers.go).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,10 +17,10 @@ from aio import log as aio_log
 from aio.clock import Clock
 from cri.events import EventKind, RuntimeEvent, known_pod
 from cri.types import Container, PodSandbox
-from kube.meta import is_static
+from kube.meta import is_deleting, is_static
 from kube.objects.core_v1 import Pod
 from kubelet import happened as h
-from kubelet.admission import Room, admit
+from kubelet.admission import Room, admit, wants_place
 from kubelet.checkpoint import Kept, restore
 from kubelet.draft import Emit
 from kubelet.lifecycle import adopt, first_state, is_called_over
@@ -73,6 +73,10 @@ class Workers:
         self._unreadable: dict[str, str] = {}  # uid kept though its manifest is broken -> its origin
         self._network_error = ""
         self._sources_delivered = False
+        # Reads the node's labels anew, where a cluster gives them; a refusal for them waits for it once.
+        self.look_at_node: Callable[[], Awaitable[None]] | None = None
+        self._doubtful: dict[str, Pod] = {}  # uid -> pod that seems to want another node
+        self._looking: asyncio.Task[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -137,7 +141,7 @@ class Workers:
             self._settle_found(sources)
             self._settle_unreadable(sources)
 
-    def _want(self, pod: Pod) -> None:
+    def _want(self, pod: Pod, *, is_sure: bool = False) -> None:
         uid, name = pod.metadata.uid, full_name(pod)
         worker = self._workers.get(uid)
         is_deleted = pod.metadata.deletion_timestamp is not None
@@ -152,11 +156,42 @@ class Workers:
             log.info("Pod waits for another of its name to end", pod=name, uid=uid, other=holder)
             self._held[name] = pod
             return
+        if not is_sure and uid not in self._found and self._is_doubtful(pod):
+            return
+        self._doubtful.pop(uid, None)
         found = self._found.pop(uid, None)
         state = self._first_state(uid, pod, found)
         if state.stop is not None and not state.wanted and not is_deleted:
             self._held[name] = pod  # it was on its way out when the agent ended
         self._start(state, pod, origin_of(pod), found)
+
+    def set_room(self, room: Room) -> None:
+        """What the node offers from now on. Pods that were let in before are not judged again."""
+        self._room = room
+
+    def _is_doubtful(self, pod: Pod) -> bool:
+        """Whether the pod has to wait until the node's labels were read anew: those it was bound for may not
+        have come here yet (pkg/kubelet/lifecycle/predicate.go does the same)."""
+        if self.look_at_node is None or is_deleting(pod) or wants_place(pod, self._room.place):
+            return False
+        self._doubtful[pod.metadata.uid] = pod
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look(self.look_at_node))
+            self._looking.add_done_callback(self._looked)
+        return True
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    async def _look(self, look_at_node: Callable[[], Awaitable[None]]) -> None:
+        while self._doubtful:
+            before = dict(self._doubtful)
+            await look_at_node()
+            for uid, pod in before.items():
+                if self._doubtful.get(uid) is pod:  # else it is gone, or another one of its name waits anew
+                    del self._doubtful[uid]
+                    self._want(pod, is_sure=True)
 
     def _reconcile(self, pod: Pod) -> None:
         """Only the status in the API moved: mostly our own word come back, which is no news."""
@@ -200,6 +235,7 @@ class Workers:
         held = self._held.get(name)
         if held is not None and held.metadata.uid == uid:
             del self._held[name]
+        self._doubtful.pop(uid, None)
         worker = self._workers.get(uid)
         if worker is not None:
             worker.want(h.DesiredRemoved(pod.metadata.deletion_grace_period_seconds))
@@ -282,6 +318,8 @@ class Workers:
     async def close(self) -> None:
         """Stop working; nothing that runs is touched."""
         workers, tasks = list(self._workers.values()), list(self._tasks.values())
+        if self._looking is not None:
+            tasks.append(self._looking)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -143,6 +143,14 @@ class NodeAgent:
         if before is None or _shows(before) != _shows(answer):
             self.poke()
 
+    async def look_again(self) -> None:
+        """Read the Node anew, for whoever cannot wait for the watch; handlers hear of it before this returns.
+        Without an answer what is known stays."""
+        try:
+            self.own.saw(await self._client.get(NODES, self._settings.name))
+        except Failure as error:
+            log.warning("Cannot read the node again", node=self._ref.name, err=error)
+
     @property
     def not_ready_because(self) -> list[str]:
         """Why the node is not ready, as of now and whatever the API knows; [] when it is."""
