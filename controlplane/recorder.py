@@ -10,7 +10,6 @@ of.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -61,6 +60,16 @@ class Note:
     type: str = NORMAL
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """`at` is RFC 3339, `nanos` the same moment since the epoch, which makes the name (client-go does)."""
+
+    subject: Subject
+    note: Note
+    at: str
+    nanos: int
+
+
 class Recorder:
     """`component` is what `kubectl describe` shows as the source."""
 
@@ -69,7 +78,8 @@ class Recorder:
         self._clock = clock
         self._component = component
         self._told: OrderedDict[tuple[Subject, Note], tuple[str, int]] = OrderedDict()
-        self._waiting: deque[tuple[Subject, Note]] = deque()
+        self._waiting: deque[_Told] = deque()
+        self._last_nanos = 0
         self._wanted = asyncio.Event()
 
     def record(self, subject: Subject, note: Note) -> None:
@@ -77,7 +87,9 @@ class Recorder:
         if len(self._waiting) >= MOST_WAITING:
             log.warning("Dropped an event", reason=note.reason, object=subject.name)
             return
-        self._waiting.append((subject, note))
+        # Never the same twice, so that names are unique and in the order things happened.
+        self._last_nanos = max(int(self._clock.wall() * 1e9), self._last_nanos + 1)
+        self._waiting.append(_Told(subject, note, meta.format_time(self._clock.now()), self._last_nanos))
         self._wanted.set()
 
     async def run(self) -> NoReturn:
@@ -86,17 +98,18 @@ class Recorder:
             await self._wanted.wait()
             self._wanted.clear()
             while self._waiting:
-                await self._try(*self._waiting.popleft())
+                await self._try(self._waiting.popleft())
 
-    async def _try(self, subject: Subject, note: Note) -> None:
+    async def _try(self, told: _Told) -> None:
         try:
-            await self._write(subject, note)
+            await self._write(told)
         except (StatusError, Unreachable) as error:
-            log.warning("Cannot write an event", reason=note.reason, object=subject.name, err=error)
+            about = told.subject.name
+            log.warning("Cannot write an event", reason=told.note.reason, object=about, err=error)
 
-    async def _write(self, subject: Subject, note: Note) -> None:
+    async def _write(self, told: _Told) -> None:
+        subject, note, now = told.subject, told.note, told.at
         key = (subject, note)
-        now = meta.format_time(self._clock.now())
         namespace = subject.namespace or "default"
         if key in self._told:
             name, count = self._told[key]
@@ -108,13 +121,13 @@ class Recorder:
             else:
                 self._keep(key, name, count + 1)
                 return
-        body = self._body(subject, note, now)
+        body = self._body(told)
         await self._client.create(EVENTS, body, namespace=namespace)
         self._keep(key, body["metadata"]["name"], 1)
 
-    def _body(self, subject: Subject, note: Note, now: str) -> dict[str, Any]:
-        mark = f"{self._clock.wall()}/{note.reason}/{note.message}/{subject.uid}"
-        name = f"{subject.name}.{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    def _body(self, told: _Told) -> dict[str, Any]:
+        subject, note, now = told.subject, told.note, told.at
+        name = f"{subject.name}.{told.nanos:x}"
         about = {
             "apiVersion": subject.api_version, "kind": subject.kind, "namespace": subject.namespace,
             "name": subject.name, "uid": subject.uid,
