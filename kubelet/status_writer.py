@@ -38,6 +38,7 @@ from kubelet.worker import PodWorker
 log = aio_log.get(__name__)
 
 SENDERS = 8
+ECHO_SECONDS = 60.0  # how late an event may be that our own write has overtaken
 REPAIR_SECONDS = 10.0  # a status that somebody else overwrites is put right at most so often
 RETRY = Backoff(initial=0.25, maximum=10.0, reset_after=60.0)  # kubelet 1.36 looks again every 10 s
 
@@ -49,6 +50,7 @@ class _Copy:
     pod: Pod
     version: str
     theirs: Mapping[str, Any]
+    answered_at: float = float("-inf")  # mono: when an answer to our own write said so
 
     @property
     def uid(self) -> str:
@@ -122,15 +124,18 @@ class StatusWriter:
     def _observe(self, uid: str, pod: Pod) -> None:
         entry = self._entries.setdefault(uid, _Entry())
         copy, version = entry.copy, pod.metadata.resource_version
-        if copy is not None and copy.uid == pod.metadata.uid and not _is_newer(version, copy.version):
-            if version == copy.version:  # the echo of our own write
-                copy.pod = pod
-                if entry.ours is not None and may_delete(pod, copy.theirs):
-                    self._due(uid, entry)
+        if copy is not None and copy.uid == pod.metadata.uid and version == copy.version:
+            copy.pod = pod  # the echo of our own write
+            if entry.ours is not None and may_delete(pod, copy.theirs):
+                self._due(uid, entry)
+            return
+        if copy is not None and self._is_overtaken(pod, copy):
             return
         is_first = copy is None or copy.uid != pod.metadata.uid
         if is_first:
             entry.delete_sent = False
+        if pod.metadata.deletion_grace_period_seconds:
+            entry.delete_sent = False  # our delete would have made it zero: the store was set back
         entry.copy = _Copy(pod, version, objects.to_json(pod.status))
         if entry.ours is None:
             return
@@ -138,6 +143,13 @@ class StatusWriter:
             self._due(uid, entry)
         elif status_patch(entry.copy.uid, entry.copy.theirs, entry.ours) is not None:
             self._repair(uid, entry)
+
+    def _is_overtaken(self, pod: Pod, copy: _Copy) -> bool:
+        """An event from before our last write, late. Versions that are still smaller long after it are those
+        of a store that was set back, and count."""
+        if copy.uid != pod.metadata.uid or _is_newer(pod.metadata.resource_version, copy.version):
+            return False
+        return self.clock.monotonic() - copy.answered_at < ECHO_SECONDS
 
     def _drop(self, uid: str) -> None:
         entry = self._entries.get(uid)
@@ -209,9 +221,12 @@ class StatusWriter:
             if entry.copy is copy:
                 entry.copy = None
             return
-        version = str(answer["metadata"].get("resourceVersion", ""))
-        if entry.copy is not None and entry.copy.uid == copy.uid and _is_newer(version, entry.copy.version):
-            entry.copy.version, entry.copy.theirs = version, answer.get("status") or {}
+        version, newest = str(answer["metadata"].get("resourceVersion", "")), entry.copy
+        if newest is None or newest.uid != copy.uid:
+            return
+        if newest is copy or _is_newer(version, newest.version):
+            newest.version, newest.theirs = version, answer.get("status") or {}
+            newest.answered_at = self.clock.monotonic()
 
     def _may_delete(self, entry: _Entry, copy: _Copy) -> bool:
         if entry.delete_sent or entry.worker is None or not may_delete(copy.pod, copy.theirs):

@@ -72,8 +72,9 @@ def merged_status(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> JsonObj
     generation = max(ours.get("observedGeneration", 0), theirs.get("observedGeneration", 0))
     if generation:
         merged["observedGeneration"] = generation
-    merged["conditions"] = _conditions(theirs, ours, is_over=_is_over(merged))
-    return merged
+    conditions = _conditions(theirs, ours, is_over=_is_over(merged))
+    merged.pop("conditions", None)
+    return {**merged, "conditions": conditions} if conditions else merged
 
 
 def _conditions(theirs: Mapping[str, Any], ours: Mapping[str, Any], *, is_over: bool) -> list[JsonObject]:
