@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -45,10 +46,13 @@ class RuntimeLoops:
     relist_seconds: float
     told: Callable[[StatusResponse], None] = _tell_nobody
     last_relist: float = field(init=False)  # mono: when all pods were last compared with the runtime
+    _hurry_until: float = field(init=False)  # mono: asked often until then, or until it is good
+    _hurried: asyncio.Event = field(default_factory=asyncio.Event)
     last_answer: float = field(init=False)  # mono: when the runtime last answered Status
 
     def __post_init__(self) -> None:
         self.last_answer = self.clock.monotonic()  # it answered when it was connected to
+        self._hurry_until = self.last_answer + START_SECONDS
         self.last_relist = self.last_answer  # stock is taken before the loops begin
 
     async def run_events(self) -> None:
@@ -85,13 +89,24 @@ class RuntimeLoops:
 
     async def run_status(self) -> None:
         """Ask the runtime how it and its network are."""
-        began, was_good = self.clock.monotonic(), False
         while True:
+            self._hurried.clear()
             good = await self._ask_status()
-            was_good = was_good or good
-            is_starting = not was_good and self.clock.monotonic() - began < START_SECONDS
-            bad_seconds = STATUS_PERIOD_AT_START_SECONDS if is_starting else STATUS_PERIOD_WHEN_BAD_SECONDS
-            await self.clock.sleep(STATUS_PERIOD_SECONDS if good else bad_seconds)
+            now = self.clock.monotonic()
+            if good:
+                self._hurry_until = now
+            is_hurried = now < self._hurry_until
+            bad_seconds = STATUS_PERIOD_AT_START_SECONDS if is_hurried else STATUS_PERIOD_WHEN_BAD_SECONDS
+            try:
+                async with asyncio.timeout(STATUS_PERIOD_SECONDS if good else bad_seconds):
+                    await self._hurried.wait()
+            except TimeoutError:
+                continue
+
+    def hurry(self) -> None:
+        """The network of the node was just changed: ask now, and often until it is good."""
+        self._hurry_until = self.clock.monotonic() + START_SECONDS
+        self._hurried.set()
 
     async def _ask_status(self) -> bool:
         try:

@@ -476,6 +476,13 @@ def test_a_runtime_whose_network_comes_up_makes_the_node_ready_within_a_moment(t
             assert world.ready == ("True", "KubeletReady")
             await clock.sleep(100)
             assert sum(call.name == "status" for call in host.runtime.calls) - asked < 30
+            host.runtime.is_network_ready = False
+            loops.hurry()
+            await clock.sleep(0.01)
+            assert world.ready == ("False", "KubeletNotReady")
+            host.runtime.is_network_ready = True
+            await clock.sleep(0.2)
+            assert world.ready == ("True", "KubeletReady")
         finally:
             await world.stop()
             await host.stop()
