@@ -1,4 +1,5 @@
-"""One suite for both clients: the fake in memory, and the HTTP client against the same fake over a socket."""
+"""One suite for all clients: the fake in memory, and against the same fake the HTTP client over a socket and
+the direct client over a handler."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from aio.clock import SystemClock
+from controlplane.direct import DirectClient
 from kube import status
 from kube.cache import Cache
 from kube.client import (
@@ -32,6 +34,7 @@ from kube.fake import FakeApi, Pattern
 from kube.fake.faults import SERVER
 from kube.leader import Elector, Timing
 from kube.objects.core_v1 import Pod
+from tests.direct_apiserver import DirectApi
 from tests.fake_apiserver import serve
 
 pytestmark = pytest.mark.conformance
@@ -49,6 +52,9 @@ async def world_of(kind: str) -> AsyncIterator[World]:
     if kind == "fake":
         yield World(api, api.client("test"))
         return
+    if kind == "direct":
+        yield World(api, DirectClient(DirectApi(api).handle))
+        return
     async with serve(api) as served:
         client = HttpClient(Settings(served.url))
         try:
@@ -60,8 +66,8 @@ async def world_of(kind: str) -> AsyncIterator[World]:
 Body = Callable[[World], Awaitable[None]]
 
 
-def on_both(body: Body) -> Callable[..., Any]:
-    @pytest.mark.parametrize("kind", ["fake", "http"])
+def on_all(body: Body) -> Callable[..., Any]:
+    @pytest.mark.parametrize("kind", ["fake", "http", "direct"])
     @pytest.mark.asyncio
     async def test(kind: str) -> None:
         async with world_of(kind) as world:
@@ -95,7 +101,7 @@ async def collect(events: AsyncIterator[WatchEvent], count: int) -> list[tuple[s
     raise AssertionError(f"the stream ended after {found}")
 
 
-@on_both
+@on_all
 async def test_object_is_created_read_and_typed(world: World) -> None:
     made = await world.client.create(r.PODS, pod(a="b"))
     assert made["metadata"]["uid"]
@@ -107,7 +113,7 @@ async def test_object_is_created_read_and_typed(world: World) -> None:
     assert (seen.metadata.name, seen.metadata.labels) == ("web", {"a": "b"})
 
 
-@on_both
+@on_all
 async def test_name_that_is_taken_and_name_that_is_not_there_are_told_apart(world: World) -> None:
     await world.client.create(r.PODS, pod())
     with pytest.raises(status.AlreadyExists, match=r'^pods "web" already exists$'):
@@ -118,7 +124,7 @@ async def test_name_that_is_taken_and_name_that_is_not_there_are_told_apart(worl
     assert caught.value.status.details == {"name": "x", "kind": "deployments", "group": "apps"}
 
 
-@on_both
+@on_all
 async def test_update_of_an_older_version_conflicts(world: World) -> None:
     first = await world.client.create(r.CONFIG_MAPS, config("c", a="1"))
     second = await world.client.update(r.CONFIG_MAPS, {**first, "data": {"a": "2"}})
@@ -129,7 +135,7 @@ async def test_update_of_an_older_version_conflicts(world: World) -> None:
     assert same == second, "a write that changes nothing keeps the version"
 
 
-@on_both
+@on_all
 async def test_status_and_spec_are_written_apart(world: World) -> None:
     made = await world.client.create(r.PODS, pod())
     changed = {**made, "spec": {**made["spec"], "nodeName": "n1"}, "status": {"phase": "Running"}}
@@ -142,7 +148,7 @@ async def test_status_and_spec_are_written_apart(world: World) -> None:
     assert by_main["metadata"]["generation"] == 2
 
 
-@on_both
+@on_all
 async def test_merge_patch_sets_and_removes(world: World) -> None:
     await world.client.create(r.CONFIG_MAPS, config("c", a="1", b="2"))
     patch = {"data": {"a": None, "c": "3"}}
@@ -150,7 +156,7 @@ async def test_merge_patch_sets_and_removes(world: World) -> None:
     assert patched["data"] == {"b": "2", "c": "3"}
 
 
-@on_both
+@on_all
 async def test_json_patch_and_strategic_patch_reach_the_object(world: World) -> None:
     await world.client.create(r.PODS, pod())
     steps = [{"op": "add", "path": "/metadata/annotations", "value": {"x": "y"}}]
@@ -161,14 +167,14 @@ async def test_json_patch_and_strategic_patch_reach_the_object(world: World) -> 
     assert sorted(item["name"] for item in patched["spec"]["containers"]) == ["main", "other"]
 
 
-@on_both
+@on_all
 async def test_dry_run_changes_nothing(world: World) -> None:
     made = await world.client.create(r.CONFIG_MAPS, config("c"), options=WriteOptions(dry_run=True))
     assert made["metadata"]["name"] == "c"
     assert world.api.find(r.CONFIG_MAPS, "c", "shop") is None
 
 
-@on_both
+@on_all
 async def test_bound_pod_goes_gracefully_and_is_confirmed_with_its_uid(world: World) -> None:
     made = await world.client.create(r.PODS, pod())
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {}, "target": {"name": "n1"}}
@@ -184,7 +190,7 @@ async def test_bound_pod_goes_gracefully_and_is_confirmed_with_its_uid(world: Wo
     assert world.api.find(r.PODS, "web", "shop") is None
 
 
-@on_both
+@on_all
 async def test_finalizer_holds_an_object_until_it_is_taken_away(world: World) -> None:
     body = config("c")
     body["metadata"]["finalizers"] = ["example.com/hold"]
@@ -197,7 +203,7 @@ async def test_finalizer_holds_an_object_until_it_is_taken_away(world: World) ->
         await world.client.get(r.CONFIG_MAPS, "c", namespace="shop")
 
 
-@on_both
+@on_all
 async def test_pages_show_one_revision_whatever_is_written_meanwhile(world: World) -> None:
     for number in range(5):
         world.api.put(config(f"c{number}"))
@@ -215,7 +221,7 @@ async def test_pages_show_one_revision_whatever_is_written_meanwhile(world: Worl
         await world.client.list(r.CONFIG_MAPS, options=options)
 
 
-@on_both
+@on_all
 async def test_selectors_choose_and_a_bad_one_is_refused(world: World) -> None:
     world.api.put(pod("a", app="x"))
     world.api.put({**pod("b", app="y"), "spec": {"nodeName": "n1"}})
@@ -226,7 +232,7 @@ async def test_selectors_choose_and_a_bad_one_is_refused(world: World) -> None:
         await world.client.list(r.PODS, options=ListOptions(field_selector="spec.foo=1"))
 
 
-@on_both
+@on_all
 async def test_collection_is_deleted_by_selector(world: World) -> None:
     for name, app in (("a", "x"), ("b", "y"), ("c", "x")):
         world.api.put(pod(name, app=app))
@@ -236,7 +242,7 @@ async def test_collection_is_deleted_by_selector(world: World) -> None:
     assert [item["metadata"]["name"] for item in world.api.objects(r.PODS)] == ["b"]
 
 
-@on_both
+@on_all
 async def test_watch_tells_every_change_after_a_version_in_order(world: World) -> None:
     listed = await world.client.list(r.CONFIG_MAPS)
     world.api.put(config("a"))
@@ -250,7 +256,7 @@ async def test_watch_tells_every_change_after_a_version_in_order(world: World) -
     assert (await world.client.list(r.CONFIG_MAPS)).items == ()
 
 
-@on_both
+@on_all
 async def test_object_that_leaves_the_selection_is_deleted_for_the_watcher(world: World) -> None:
     world.api.put(pod("a", app="x"))
     async with aclosing(
@@ -266,7 +272,7 @@ async def test_object_that_leaves_the_selection_is_deleted_for_the_watcher(world
         assert await collect(events, 1) == [("ADDED", "shop/a")]
 
 
-@on_both
+@on_all
 async def test_streaming_list_ends_its_initial_events_with_a_bookmark(world: World) -> None:
     world.api.put(config("a"))
     world.api.put(config("b"))
@@ -280,7 +286,7 @@ async def test_streaming_list_ends_its_initial_events_with_a_bookmark(world: Wor
         assert await collect(events, 1) == [("ADDED", "shop/c")]
 
 
-@on_both
+@on_all
 async def test_bookmark_carries_the_version(world: World) -> None:
     world.api.put(config("a"))
     async with aclosing(world.client.watch(r.CONFIG_MAPS)) as events:
@@ -292,7 +298,7 @@ async def test_bookmark_carries_the_version(world: World) -> None:
     assert not mark.identity.is_initial_events_end
 
 
-@on_both
+@on_all
 async def test_watch_from_a_compacted_version_is_expired(world: World) -> None:
     start = world.api.put(config("a"))["metadata"]["resourceVersion"]
     world.api.put(config("b"))
@@ -304,7 +310,7 @@ async def test_watch_from_a_compacted_version_is_expired(world: World) -> None:
             await anext(events)
 
 
-@on_both
+@on_all
 async def test_error_inside_a_watch_is_raised_and_an_end_is_an_end(world: World) -> None:
     world.api.put(config("a"))
     for error in (status.too_old(1, 5), None):
@@ -318,7 +324,7 @@ async def test_error_inside_a_watch_is_raised_and_an_end_is_an_end(world: World)
                     await anext(events)
 
 
-@on_both
+@on_all
 async def test_watch_ends_by_itself_after_its_time(world: World) -> None:
     world.api.put(config("a"))
     options = WatchOptions(timeout_seconds=1)
@@ -327,7 +333,7 @@ async def test_watch_ends_by_itself_after_its_time(world: World) -> None:
     assert found == ["ADDED"]
 
 
-@on_both
+@on_all
 async def test_no_answer_is_unreachable_and_says_where(world: World) -> None:
     world.api.fail(Unreachable(SERVER, "connection refused"), Pattern("create"))
     with pytest.raises(Unreachable, match=r'^cannot reach API server "http.*": because '):
@@ -335,7 +341,7 @@ async def test_no_answer_is_unreachable_and_says_where(world: World) -> None:
     assert (await world.client.create(r.CONFIG_MAPS, config("a")))["metadata"]["uid"]
 
 
-@on_both
+@on_all
 async def test_refusal_carries_the_whole_status(world: World) -> None:
     with pytest.raises(status.Invalid) as caught:
         await world.client.create(r.CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap"}, namespace="shop")
@@ -345,7 +351,7 @@ async def test_refusal_carries_the_whole_status(world: World) -> None:
     assert refused.details["causes"][0]["field"] == "metadata.name"
 
 
-@on_both
+@on_all
 async def test_lease_is_created_by_an_update(world: World) -> None:
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
@@ -358,7 +364,7 @@ async def test_lease_is_created_by_an_update(world: World) -> None:
     assert made["metadata"]["uid"]
 
 
-@on_both
+@on_all
 async def test_token_and_scale_have_values_of_their_own(world: World) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s", "namespace": "shop"}}
     world.api.put(account)
@@ -377,7 +383,7 @@ async def test_token_and_scale_have_values_of_their_own(world: World) -> None:
     assert world.api.object(r.DEPLOYMENTS, "d", "shop")["spec"]["replicas"] == 5
 
 
-@on_both
+@on_all
 async def test_other_paths_are_called_and_streamed(world: World) -> None:
     world.api.pages["/api/v1/log"] = b"line\n" * 1000
     assert b'"minor":"36"' in await world.client.call(Call("/version"))
@@ -387,7 +393,7 @@ async def test_other_paths_are_called_and_streamed(world: World) -> None:
         await world.client.call(Call("/nothing"))
 
 
-@on_both
+@on_all
 async def test_cache_keeps_up_through_breaks_and_expired_versions(world: World) -> None:
     cache = Cache(world.client, r.CONFIG_MAPS, bytes, clock=SystemClock(), jitter=lambda: 0.0)
     changed = asyncio.Event()
@@ -416,7 +422,7 @@ async def test_cache_keeps_up_through_breaks_and_expired_versions(world: World) 
         await asyncio.wait({running})
 
 
-@on_both
+@on_all
 async def test_lease_changes_hands_without_two_leaders(world: World) -> None:
     timing = Timing(lease=2.0, renew=1.5, retry=0.05)
     leading: list[str] = []
