@@ -301,10 +301,11 @@ def _is_worth_keeping(state: PodState, before: PodState) -> bool:
 
 def event_of(worker: PodWorker, emit: Emit) -> events.Event:
     """The Kubernetes Event for something the core said."""
-    about = events.pod_ref(*_name_of(worker.state.pod), worker.uid)
+    pod = worker.state.pod
+    version = (pod.metadata.resource_version or "") if pod is not None else ""
+    about = events.pod_ref(*_name_of(pod), worker.uid, version)
     if emit.container:
         group = "containers"
-        pod = worker.state.pod
         if pod is not None and any(one.name == emit.container for one in pod.spec.init_containers):
             group = "initContainers"
         about = events.container_ref(about, emit.container, group=group)
