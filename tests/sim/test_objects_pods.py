@@ -406,7 +406,7 @@ def test_container_waits_for_the_map_and_the_key_its_environment_names(tmp_path:
         node.put_map("settings", other="x")
         await node.until(
             lambda: waiting().get("message") == f"couldn't find key color in ConfigMap {NAMESPACE}/settings",
-            within=2,
+            within=15,
         )
         node.put_map("settings", color="red")
         await node.until(lambda: node.is_ready("web"), within=2)
