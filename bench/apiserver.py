@@ -1,9 +1,9 @@
 """`python -m bench.apiserver`: how fast the API server is, from a client in a process of its own.
 
 The server is `kube-controlplane --components api` as it is delivered: TLS with client certificates, RBAC,
-admission, SQLite with durable commits. Clients are `bench.apiserver_client`. The floor is the same HTTP server
-with a handler that does nothing, measured in the same run; a figure is judged by itself and, on a machine with
-others on it, by the server's CPU time per request. Prints JSON.
+admission, SQLite with durable commits. Clients are `bench.apiserver_client`. The floor is the same HTTP
+server with a handler that does nothing, measured in the same run; a figure is judged by itself and, on a
+machine with others on it, by the server's CPU time per request. Prints JSON.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class Server:
     client: PairFiles
 
     def job(self, what: str, **more: Any) -> Job:
-        return Job(
-            what, self.host, self.port, str(self.ca), str(self.client.certificate), str(self.client.key), **more
-        )  # fmt: skip
+        files = (str(self.ca), str(self.client.certificate), str(self.client.key))
+        return Job(what, self.host, self.port, *files, **more)
 
     def cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -67,7 +66,7 @@ class Server:
 
 
 def run(*, seconds: float = 3.0, directory: Path | None = None, profile: str = "") -> dict[str, float]:
-    """Figures by name. `directory` is on the disk to measure. OSError, RuntimeError when it cannot be done."""
+    """Figures by name. `directory` is on the disk to measure. OSError, RuntimeError when it cannot be."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="bench-api-") as scratch:
         figures: dict[str, float] = {}
         with _server(Path(scratch), profile) as server:
@@ -231,12 +230,8 @@ def main() -> int:
     figures = run(seconds=options.seconds, directory=options.directory, profile=options.profile)
     missed = [name for name, least in TARGETS.items() if figures[name] < least]
     missed += [name for name, most in LATENCY.items() if figures[name] > most]
-    print(
-        json.dumps(
-            {"figures": {name: round(value, 2) for name, value in figures.items()}, "missed": missed},
-            indent=2,
-        )
-    )
+    shown = {name: round(value, 2) for name, value in figures.items()}
+    print(json.dumps({"figures": shown, "missed": missed}, indent=2))
     return 1 if missed else 0
 
 

@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -202,9 +203,8 @@ async def close_loop(job: Job) -> Outcome:
 
     workers: list[Worker] = []
     for number in range(job.connections):
-        _, worker = await loop.create_connection(
-            lambda number=number: Worker(number, make, until), job.host, job.port, ssl=tls
-        )
+        new = partial(Worker, number, make, until)
+        _, worker = await loop.create_connection(new, job.host, job.port, ssl=tls)
         workers.append(worker)
     start = time.monotonic()
     end[0] = start + job.seconds
@@ -231,12 +231,8 @@ async def pace(job: Job) -> Outcome:
 
     workers = []
     for number in range(job.connections):
-        _, worker = await loop.create_connection(
-            lambda number=number: Paced(number, lambda c, n: b"", lambda n: False),
-            job.host,
-            job.port,
-            ssl=tls,
-        )
+        new = partial(Paced, number, lambda c, n: b"", lambda n: False)
+        _, worker = await loop.create_connection(new, job.host, job.port, ssl=tls)
         workers.append(worker)
         worker.begin()
     total = int(job.per_second * job.seconds)
