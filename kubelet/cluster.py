@@ -11,7 +11,7 @@ when it can. As upstream there are three clients: one for everything, one for ev
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aio.clock import Clock
@@ -21,6 +21,7 @@ from cri.wire import Runtime
 from kube import kubeconfig
 from kube.client.model import Client
 from kubelet import events
+from kubelet.admission import Place, Room
 from kubelet.api_pods import SOURCE, ApiPods
 from kubelet.configuration import KubeletConfiguration
 from kubelet.desired import DesiredPods
@@ -114,7 +115,10 @@ class Member:
         self.node = _make_node(clients, host, agent)
         agent.loops.told = self.node.take_runtime
         self.pods = ApiPods(clients.api, clock, facts.node_name, agent.desired, agent.record, self._owner)
-        self.network = _make_network(clients, host, self.node) if host.flags.pod_network_bridge else None
+        self.network = _make_network(clients, host, agent.loops) if host.flags.pod_network_bridge else None
+        self._workers = agent.workers
+        self._room = Room(facts.allocatable, tuple(host.config.allowed_unsafe_sysctls))
+        agent.workers.look_at_node = self.node.look_again
         self.node.own.add_handler(self._node_changed)
 
     def add_to(self, supervisor: Supervisor) -> None:
@@ -144,6 +148,8 @@ class Member:
 
     def _node_changed(self, view: NodeView) -> None:
         self.pods.mirrors.poke()
+        place = Place(self.node.name, view.labels, view.taints)
+        self._workers.set_room(replace(self._room, place=place))
         if self.network is not None:
             self.network.set_ranges(view.pod_cidrs)
 
@@ -164,7 +170,7 @@ def _make_node(clients: Clients, host: Host, agent: AgentParts) -> NodeAgent:
     return NodeAgent(own_clients, host.clock, settings, machine, inputs, agent.sink)
 
 
-def _make_network(clients: Clients, host: Host, node: NodeAgent) -> PodNetwork:
+def _make_network(clients: Clients, host: Host, loops: RuntimeLoops) -> PodNetwork:
     flags, root = host.flags, Path(host.facts.root_dir)
     settings = PodNetworkSettings(
         bridge=flags.pod_network_bridge,
@@ -176,5 +182,5 @@ def _make_network(clients: Clients, host: Host, node: NodeAgent) -> PodNetwork:
     )
     return PodNetwork(
         settings, clients.api, host.runtime.runtime, host.clock, host.executors,
-        own_address=lambda: (detect_ips(flags) or host.facts.node_ips)[0], changed=node.poke,
+        own_address=lambda: (detect_ips(flags) or host.facts.node_ips)[0], changed=loops.hurry,
     )  # fmt: skip

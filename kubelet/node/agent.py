@@ -94,6 +94,7 @@ class NodeAgent:
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self.name = settings.name
         self.own = OwnNode(clients.api, settings.name, clock)
         self.is_registered = asyncio.Event()
         self._client = clients.api
