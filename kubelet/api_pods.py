@@ -50,13 +50,9 @@ class ApiPods:
             self.client, self.clock, self.node, desired.all_delivered, self.writer.show_mirror
         )
         outlet = ApiOutlet(
-            desired.deliver,
-            desired.change,
-            desired.report,
-            self.mirrors,
-            self.writer.observe,
-            self.writer.gone,
-        )
+            desired.deliver, desired.change, desired.report, self.mirrors,
+            self.writer.observe, self.writer.gone, desired.workers.presume,
+        )  # fmt: skip
         self.source = ApiSource(self.client, self.node_name, self.clock, outlet)
         self.record.statuses = self.writer
         desired.static_pods = self.mirrors

@@ -71,6 +71,7 @@ class Workers:
         self._index: dict[str, str] = {}  # container or sandbox id -> pod uid
         self._found: dict[str, Found] = {}
         self._unreadable: dict[str, str] = {}  # uid kept though its manifest is broken -> its origin
+        self._presumed: set[str] = set()  # uids of pods of the API that go on though it has not spoken yet
         self._network_error = ""
         self._sources_delivered = False
         # Reads the node's labels anew, where a cluster gives them; a refusal for them waits for it once.
@@ -139,7 +140,33 @@ class Workers:
         if sources.all_delivered():
             self._sources_delivered = True
             self._settle_found(sources)
+            self._settle_presumed(sources)
             self._settle_unreadable(sources)
+
+    def presume(self) -> None:
+        """The API server is silent: its pods that are remembered go on as they were wanted last.
+
+        They are restarted, probed, and stopped where that had begun. Who of them is wanted no more is known
+        when every source has spoken.
+        """
+        for uid, found in list(self._found.items()):
+            pod = found.kept.pod if found.kept is not None else None
+            if pod is None or is_static(pod):
+                continue
+            del self._found[uid]
+            state = self._rebuilt(uid, found)
+            log.info("Going on with a pod that is remembered", pod=full_name(pod), uid=uid)
+            self._start(state, pod, "", found)
+            if state.wanted:
+                self._presumed.add(uid)
+
+    def _settle_presumed(self, sources: SourceState) -> None:
+        presumed, self._presumed = self._presumed, set()
+        for uid in presumed:
+            worker = self._workers.get(uid)
+            if worker is not None and sources.pod(uid) is None and not sources.holds(uid):
+                log.info("Stopping a pod that no source wants", pod=worker.name, uid=uid)
+                worker.want(h.DesiredRemoved())
 
     def _want(self, pod: Pod, *, is_sure: bool = False) -> None:
         uid, name = pod.metadata.uid, full_name(pod)

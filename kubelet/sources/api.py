@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from aio import log as aio_log
 from aio.clock import Clock
 from kube import objects
 from kube.cache import Cache, Change, ChangeKind, Scope
@@ -24,6 +25,10 @@ from kube.meta import is_mirror
 from kube.objects.core_v1 import Pod
 from kube.objects.meta_v1 import ObjectMeta
 from kubelet.sources.model import API, Deliver, Delivery, PodChange, Problem, Report
+
+log = aio_log.get(__name__)
+
+SILENT_SECONDS = 10.0  # an API server that is up answers sooner, and then nothing must be guessed
 
 
 class MirrorSink(Protocol):
@@ -40,7 +45,8 @@ class MirrorSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiOutlet:
-    """Where what the API says goes. `observe` gets every pod's newest version, `gone` a pod's last one."""
+    """Where what the API says goes. `observe` gets every pod's newest version, `gone` a pod's last one;
+    `silent` is called when the first complete list is long in coming."""
 
     deliver: Deliver
     change: Callable[[PodChange], None]
@@ -48,6 +54,7 @@ class ApiOutlet:
     mirrors: MirrorSink
     observe: Callable[[Pod], None]
     gone: Callable[[Pod], None]
+    silent: Callable[[], None]
 
 
 class ApiSource:
@@ -70,7 +77,13 @@ class ApiSource:
         """Follow the API for ever; an outage is waited out."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.cache.run(), name="pods of the API server")
-            await self.cache.wait_synced()
+            try:
+                async with asyncio.timeout(SILENT_SECONDS):
+                    await self.cache.wait_synced()
+            except TimeoutError:
+                log.warning("API server does not answer, going on with what is known", err=self.cache.problem)
+                self._outlet.silent()
+                await self.cache.wait_synced()
             self._deliver_first()
 
     def _decode(self, raw: bytes) -> Pod:

@@ -405,6 +405,54 @@ def test_agent_started_without_an_api_server_stops_nothing_until_it_is_back(tmp_
     simulate_cluster(tmp_path, scenario)
 
 
+def test_agent_started_without_an_api_server_tends_to_the_pods_it_remembers(tmp_path: Path) -> None:
+    async def scenario(node: ClusterNode) -> None:
+        node.runtime.behave(DEAF, container_name="ends")
+        going = manifest("going", "ends", terminationGracePeriodSeconds=60)
+        await up(node, manifest("keep"), manifest("drop"), going)
+        node.delete("going")
+        await node.run(20)
+        before = node.running("drop")
+        await node.kill()
+        node.api.go_away()
+        node.runtime.crash(node.running("keep")["app"])
+        await node.start()
+        await node.run(5)
+        assert not node.running("keep"), "it acted before the API had a chance to speak"
+        await node.until(lambda: bool(node.running("keep")), within=10)
+        await node.until(lambda: not node.running("going"), within=35)
+        await node.run(300)
+        assert node.running("drop") == before
+        node.api.remove(resources.PODS, "drop", NAMESPACE)
+        node.api.come_back()
+        await node.until(lambda: not node.running("drop") and not node.has("going"), within=70)
+        await node.run(60)
+        assert node.is_ready("keep") and node.count("keep", "app") == 1
+        assert node.shown("keep")["containerStatuses"][0]["restartCount"] == 1
+
+    simulate_cluster(tmp_path, scenario)
+
+
+def test_pod_that_a_restarted_agent_cannot_decode_goes_on(tmp_path: Path) -> None:
+    async def scenario(node: ClusterNode) -> None:
+        await up(node, manifest("web"))
+        running = node.running("web")
+        await node.kill()
+        containers = node.pod("web")["spec"]["containers"]
+        node.change("web", spec={"containers": "none"})
+        await node.start()
+        await node.run(60)
+        assert node.running("web") == running
+        node.change("web", spec={"containers": containers}, metadata={"labels": {"a": "b"}})
+        await node.until(lambda: node.is_ready("web"))
+        assert node.running("web") == running
+        node.delete("web")
+        await node.until(lambda: not node.has("web"))
+        await node.until(node.is_clean)
+
+    simulate_cluster(tmp_path, scenario)
+
+
 def test_watch_that_breaks_or_expires_loses_nothing(tmp_path: Path) -> None:
     async def scenario(node: ClusterNode) -> None:
         await up(node, manifest("a"), manifest("b"))
