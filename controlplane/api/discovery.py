@@ -73,6 +73,18 @@ def pages(kinds: Iterable[Kind]) -> dict[str, Page]:
     return made
 
 
+def root(pages: Iterable[str]) -> Page:
+    """`/`: the paths there are."""
+    body = codec.encode({"paths": sorted({path.rstrip("/") for path in pages} - {""})})
+
+    async def page(request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise status.method_not_allowed()
+        return Response(body=body)
+
+    return page
+
+
 def _rank(group: str) -> tuple[int, str]:
     return (_ORDER.index(group) if group in _ORDER else len(_ORDER), group)
 

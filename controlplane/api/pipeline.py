@@ -114,7 +114,7 @@ class Pipeline:
 
     async def _page(self, request: Request) -> Response:
         pages = self._parts.pages
-        found = pages.get(request.path)
+        found = pages.get(request.path) or pages.get(request.path.rstrip("/"))
         if found is None:
             inside = [path for path in pages if path.endswith("/") and path != "/"]
             below = [path for path in inside if request.path.startswith(path)]

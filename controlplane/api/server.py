@@ -74,6 +74,7 @@ class ApiServer:
             **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds),
             "/openapi/v2": openapi_v2.page(kinds), **access.pages,
         }  # fmt: skip
+        pages["/"] = discovery.root(pages)
         subresources = Subresources(self.storage, clock)
         own: dict[tuple[str, str], Handler] = {("bindings", ""): BindingByBody(subresources, kinds.of(PODS))}
         if access.identity:

@@ -229,7 +229,7 @@ class FakeApi:
             return copy(self._write(resource, left) if left != value else value)
         gone = self.history.remove(resource, place, value)
         self.watches.wake()
-        return copy(gone) if resource == r.PODS else rules.success(resource, gone)
+        return copy(gone) if resource in rules.RETURNS_DELETED else rules.success(resource, gone)
 
     def delete_collection(
         self, resource: Resource, namespace: str, chosen: ListOptions, options: DeleteOptions

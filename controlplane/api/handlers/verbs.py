@@ -83,7 +83,7 @@ class Verbs:
         writer = writer_of(request, info, user)
         wanted = options.deletion(request, await _read_options(request))
         left, is_gone = await self.storage.delete(kind, info.namespace, info.name, wanted, writer)
-        if is_gone and kind.resource.plural != "pods":
+        if is_gone and kind.resource not in rules.RETURNS_DELETED:
             return Response(body=codec.encode(rules.success(kind.resource, codec.decode(left))))
         return Response(body=left)
 
@@ -175,10 +175,17 @@ async def read_object(kind: Kind, request: Request, writer: Writer) -> JsonObjec
     value = await read_value(request, writer)
     if not isinstance(value, dict):
         raise status.bad_request("couldn't get version/kind; the body of the request is not an object")
+    value = _typed(kind.resource, value)
     rules.check_type(kind.resource, value)
     if not isinstance(value.setdefault("metadata", {}), dict):
         raise status.bad_request("metadata: must be an object")
     return value
+
+
+def _typed(resource: Resource, body: JsonObject) -> JsonObject:
+    """What the body does not say of its type is that of the path (the decoder's default)."""
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    return body | {key: text for key, text in head.items() if not body.get(key)}
 
 
 async def read_checked(resource: Resource, request: Request, writer: Writer) -> JsonObject:
@@ -186,8 +193,7 @@ async def read_checked(resource: Resource, request: Request, writer: Writer) -> 
     body = await read_value(request, writer)
     if not isinstance(body, dict):
         raise status.bad_request("couldn't get version/kind; the body of the request is not an object")
-    head = {"apiVersion": resource.api_version, "kind": resource.kind}
-    body = {**head, **{key: value for key, value in body.items() if value is not None}}
+    body = _typed(resource, body)
     rules.check_type(resource, body)
     type_name = schema.find_kind(resource.api_version, resource.kind)
     if type_name is None:

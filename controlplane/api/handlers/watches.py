@@ -57,6 +57,7 @@ class Watches:
         end = self._clock.monotonic() + timeout
         first_bookmark = end - timeout + BOOKMARK_SECONDS + random.uniform(-1, 1)
         next_bookmark = min(first_bookmark, end - BEFORE_END_SECONDS)
+        alarm = _Alarm(watcher.woken, self._clock)
         cache.watchers.add(watcher.woken)
         try:
             yield first
@@ -78,8 +79,10 @@ class Watches:
                     yield _bookmark(cache.kind, self._cache.revision)
                     continue
                 wake_at = min(next_bookmark, end) if watcher.bookmarks else end
-                await _wait(watcher.woken, self._clock, wake_at - now)
+                alarm.ring_at(wake_at)
+                await watcher.woken.wait()
         finally:
+            alarm.stop()
             cache.watchers.discard(watcher.woken)
 
 
@@ -116,15 +119,29 @@ class _Watcher:
         return not self._chosen.has_selectors or self._chosen.holds(item.value)
 
 
-async def _wait(woken: asyncio.Event, clock: Clock, seconds: float) -> None:
-    """Until it is woken or the time is over, by the given clock."""
-    timer = asyncio.ensure_future(clock.sleep(max(seconds, 0.0)))
-    wake = asyncio.ensure_future(woken.wait())
-    try:
-        await asyncio.wait((timer, wake), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-        wake.cancel()
+class _Alarm:
+    """Wakes a watcher at a time, by the given clock. It stays set while changes come: they wake too."""
+
+    def __init__(self, woken: asyncio.Event, clock: Clock) -> None:
+        self._woken = woken
+        self._clock = clock
+        self._at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def ring_at(self, at: float) -> None:
+        if at != self._at or self._task is None or self._task.done():
+            self.stop()
+            self._at = at
+            self._task = asyncio.create_task(self._ring(at), name="watch-alarm")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _ring(self, at: float) -> None:
+        await self._clock.sleep(max(at - self._clock.monotonic(), 0.0))
+        self._woken.set()
 
 
 def _after(last: float, now: float, end: float) -> float:

@@ -154,6 +154,27 @@ async def test_deleted_object_is_answered_with_a_status(api: World) -> None:
     gone = await api.do("DELETE", f"{MAPS}/a")
     assert (gone["kind"], gone["status"]) == ("Status", "Success")
     assert gone["details"] == {"name": "a", "kind": "configmaps", "uid": made["metadata"]["uid"]}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    await api.do("POST", path, account)
+    assert (await api.do("DELETE", f"{path}/a"))["kind"] == "ServiceAccount"
+
+
+@in_world
+async def test_what_a_body_does_not_say_of_its_type_is_the_paths(api: World) -> None:
+    made = await api.do("POST", MAPS, {"metadata": {"name": "a"}, "data": {"x": "1"}})
+    assert (made["kind"], made["apiVersion"]) == ("ConfigMap", "v1")
+    half = {"kind": "Deployment", **{k: v for k, v in deployment("d").items() if k != "apiVersion"}}
+    assert (await api.do("POST", DEPLOYMENTS, half))["apiVersion"] == "apps/v1"
+
+
+@in_world
+async def test_pages_are_there_with_a_slash_too_and_listed_at_the_root(api: World) -> None:
+    for path in ("/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1", "/version"):
+        assert await api.do("GET", f"{path}/") == await api.do("GET", path)
+    listed = (await api.do("GET", "/"))["paths"]
+    assert {"/api/v1", "/openapi/v2", "/openapi/v3", "/readyz", "/version"} <= set(listed)
+    assert len(listed) == len(set(listed))
 
 
 @in_world
