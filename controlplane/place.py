@@ -31,6 +31,11 @@ def place_of(flags: Flags) -> Place:
     return Place(advertised, tuple(dict.fromkeys(host for host in hosts if host)))
 
 
+def joined(address: str, port: int) -> str:
+    """HOST:PORT, as it stands in a URL."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def _route_address() -> str:
     for family, target in _ELSEWHERE:
         try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ssl
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 
 from aio import log
@@ -27,7 +29,8 @@ from controlplane.credentials import CONTROLLER_MANAGER
 from controlplane.credentials import SCHEDULER as SCHEDULER_USER
 from controlplane.direct import DirectClient
 from controlplane.flags import CONTROLLERS, SCHEDULER, Flags
-from controlplane.place import Place, place_of
+from controlplane.place import Place, joined, place_of
+from controlplane.renewal import keep_renewed
 from controlplane.store.sqlite import open_store
 from kube.files import write_atomically
 from kube.http_server.tls import server_context
@@ -42,10 +45,14 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
     """Run the API server, and with it the components that are asked for, until `stop`. Raises what it cannot
     start with: OSError, StoreError, BadCertificate, BadTokenFile."""
     clock, place = SystemClock(), place_of(flags)
-    done: list[str] = []
+    bootstrapped = asyncio.Event()
     async with AsyncExitStack() as stack:
         flags.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        making = asyncio.create_task(asyncio.to_thread(keep_credentials, flags, place, clock.now()))
+
+        async def keep(now: datetime) -> Credentials:
+            return await asyncio.to_thread(keep_credentials, flags, place, now)
+
+        making = asyncio.create_task(keep(clock.now()))
         stack.push_async_callback(asyncio.wait, (making,))
         store = await open_store(flags.data_dir / STORE_NAME, clock=clock)
         stack.push_async_callback(store.close)
@@ -53,35 +60,36 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
         gate = Gate(credentials, flags.service_cluster_ip_range, clock)
         checks = {
             "store": store.trouble,
-            "poststarthook/bootstrap": lambda: "" if done else "not finished",
+            "poststarthook/bootstrap": lambda: "" if bootstrapped.is_set() else "not finished",
         }
         server = ApiServer(store, clock, gate.access(checks))
         await server.start()
         stack.push_async_callback(server.stop)
         gate.attach(server.cache)
-        http = await _listen(server, flags, credentials)
+        pair = credentials.pki.serving
+        tls = server_context(pair.certificate, pair.key, client_ca=credentials.ca)
+        http = await _listen(server, flags, tls)
         stack.push_async_callback(http.stop)
         port = http.address[1]
-        gate.url = f"https://{_shown(place.advertised)}:{port}"
+        gate.url = f"https://{joined(place.advertised, port)}"
         ca = credentials.ca.decode()
         cluster = Cluster(flags.service_cluster_ip_range, (place.advertised,), port, ca)
         await write_bootstrap(store, server.cache, server.registry, cluster, clock)
-        done.append("bootstrap")
+        bootstrapped.set()
         supervisor = Supervisor(STAGES)
         supervisor.add("watch cache", server.ended, stage="server")
+        supervisor.add("certificates", lambda: keep_renewed(keep, tls, clock), stage="server")
         _add_clients(supervisor, server, flags, ca, clock)
         _announce(flags, place, port)
         return await supervisor.run(stop)
 
 
-async def _listen(server: ApiServer, flags: Flags, credentials: Credentials) -> HttpServer:
-    pair = credentials.pki.serving
-    tls = server_context(pair.certificate, pair.key, client_ca=credentials.ca)
+async def _listen(server: ApiServer, flags: Flags, tls: ssl.SSLContext) -> HttpServer:
     http = HttpServer(server.pipeline, flags.bind_address, flags.secure_port, tls=tls)
     try:
         await http.start()
     except OSError as error:
-        where = f"listen on {_shown(flags.bind_address)}:{flags.secure_port}"
+        where = f"listen on {joined(flags.bind_address, flags.secure_port)}"
         raise OSError(error.errno, cannot(where, f"because {error.strerror or error}")) from error
     return http
 
@@ -104,13 +112,8 @@ def _add_clients(supervisor: Supervisor, server: ApiServer, flags: Flags, ca: st
 def _announce(flags: Flags, place: Place, port: int) -> None:
     """The server answers: tell who waits for it, and keep the collector away from what will never go."""
     if flags.address_file:
-        write_atomically(
-            Path(flags.address_file), f"{_shown(place.advertised)}:{port}\n".encode(), mode=0o644
-        )
+        told = f"{joined(place.advertised, port)}\n".encode()
+        write_atomically(Path(flags.address_file), told, mode=0o644)
     gc.collect()
     gc.freeze()
     _log.info("Serving", address=f"{flags.bind_address}:{port}", advertised=place.advertised)
-
-
-def _shown(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
