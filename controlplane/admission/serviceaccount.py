@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,7 +25,7 @@ SUFFIX_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def random_suffix() -> str:
-    return "".join(secrets.choice(SUFFIX_CHARACTERS) for _ in range(SUFFIX_LENGTH))
+    return "".join(random.choices(SUFFIX_CHARACTERS, k=SUFFIX_LENGTH))
 
 
 class ServiceAccount(Plugin):

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -78,6 +79,7 @@ def wanted_of(request: Request, *, has_forms: bool = True) -> Wanted:
     return replace(found, include=include)
 
 
+@lru_cache(maxsize=256)
 def _first(accept: str, *, has_forms: bool) -> Wanted:
     clauses = [clause for clause in (part.strip() for part in accept.split(",")) if clause]
     for clause in clauses:

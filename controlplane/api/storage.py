@@ -9,10 +9,9 @@ between, unless the writer named the version it had seen.
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aio.clock import Clock
 from controlplane.allocation.follow import Addresses
@@ -20,6 +19,7 @@ from controlplane.api import codec
 from controlplane.api.model import AdmissionPlugin, Attributes, RequestInfo, UserInfo, bare
 from controlplane.api.registry import validation
 from controlplane.api.registry.model import Kind, ValidateUpdate
+from controlplane.api.uids import Uids
 from controlplane.api.watchcache import Cached, WatchCache
 from controlplane.store.errors import Conflict, Exists, NotFound, TooLarge
 from controlplane.store.model import Store
@@ -59,7 +59,8 @@ class Storage:
         self.cache = cache
         self._clock = clock
         self._admission = tuple(admission)
-        self._random = random.SystemRandom()
+        self._random = random.Random()
+        self._new_uid = Uids()
 
     async def read(self, kind: Kind, namespace: str, name: str, *, latest: bool = True) -> Cached:
         """NotFound when there is none. `latest` waits for every write that has returned."""
@@ -172,10 +173,13 @@ class Storage:
     async def _admit(
         self, kind: Kind, value: JsonObject, old: JsonObject | None, writer: Writer
     ) -> JsonObject:
+        attributes = Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run)
         for plugin in self._admission:
-            attributes = Attributes(writer.user, writer.info, kind.resource, value, old, writer.dry_run)
             if plugin.handles(attributes):
-                value = await plugin.mutate(attributes, self.cache)
+                changed = await plugin.mutate(attributes, self.cache)
+                if changed is not value:
+                    value = changed
+                    attributes = replace(attributes, value=value)
         return value
 
     async def _agree(
@@ -225,7 +229,7 @@ class Storage:
         return {**body, "metadata": {**body["metadata"], "name": base[:_BASE_LENGTH] + suffix}}
 
     def _moment(self) -> rules.Moment:
-        return rules.Moment(self._clock.now(), str(uuid.uuid4()))
+        return rules.Moment(self._clock.now(), self._new_uid())
 
 
 def note_strict(found: Sequence[str], writer: Writer) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controlplane.api.model import UserInfo
-from controlplane.authn.identity import CREDENTIAL
+from controlplane.authn.identity import CREDENTIAL, authenticated
 from controlplane.authn.refusal import unauthorized
 from kube import pki
 
@@ -24,6 +24,7 @@ REMEMBERED_MAX = 1024
 @dataclass(frozen=True, slots=True)
 class _Known:
     user: UserInfo
+    authenticated: UserInfo
     not_before: datetime
     not_after: datetime
 
@@ -37,6 +38,13 @@ class Certificates:
 
     def user_of(self, der: bytes, now: datetime) -> UserInfo:
         """Unauthorized for one that is not ours, not for clients, out of its dates, or without a name."""
+        return self._known_of(der, now).user
+
+    def authenticated_user_of(self, der: bytes, now: datetime) -> UserInfo:
+        """The same with the group of everybody who showed credentials; the same object every time."""
+        return self._known_of(der, now).authenticated
+
+    def _known_of(self, der: bytes, now: datetime) -> _Known:
         known = self._known.get(der)
         if known is None:
             known = self._read(der)
@@ -45,7 +53,7 @@ class Certificates:
             self._known[der] = known
         if not known.not_before <= now <= known.not_after:
             raise unauthorized("x509: certificate has expired or is not yet valid")
-        return known.user
+        return known
 
     def _read(self, der: bytes) -> _Known:
         pem = _pem(der)
@@ -63,7 +71,7 @@ class Certificates:
         fingerprint = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
         groups = tuple(facts.subject.organizations)
         user = UserInfo(facts.subject.common_name, groups=groups, extra={CREDENTIAL: (fingerprint,)})
-        return _Known(user, facts.not_before, facts.not_after)
+        return _Known(user, authenticated(user), facts.not_before, facts.not_after)
 
 
 def _pem(der: bytes) -> bytes:

@@ -58,7 +58,8 @@ class RequestAuthenticator:
     def _identify(self, request: Request) -> UserInfo | None:
         sources = self._sources
         if request.peer_certificate and sources.certificates:
-            return authenticated(sources.certificates.user_of(request.peer_certificate, self._clock.now()))
+            now = self._clock.now()
+            return sources.certificates.authenticated_user_of(request.peer_certificate, now)
         token = bearer(request)
         if token is not None:
             return authenticated(self.user_of_token(token, sources.audiences)[0])
