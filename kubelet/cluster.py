@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aio.clock import Clock
 from aio.executors import Executors
 from aio.supervise import Supervisor
-from cri.wire import Runtime
 from kube import kubeconfig
 from kube.client.model import Client
 from kubelet import events
@@ -42,6 +42,9 @@ from kubelet.record import PodRecord
 from kubelet.runtime_loops import RuntimeLoops
 from kubelet.volumes.service import PodVolumes
 from kubelet.workers import Workers
+
+if TYPE_CHECKING:
+    from cri.wire import Runtime
 
 LAST_EVENTS_SECONDS = 1.0
 
