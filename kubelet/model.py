@@ -55,6 +55,15 @@ class ObservedSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class LinuxUser:
+    """Identity of a process: user, group, and the groups beside it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedContainer:
     """One container of the pod, running or dead. Times in ns since the epoch, 0 = not yet."""
 
@@ -76,6 +85,7 @@ class ObservedContainer:
     log_path: str = ""
     grace_period_seconds: int | None = None  # from annotations: all that is left when the Pod is gone
     pre_stop: str = ""  # JSON of the preStop handler, from annotations
+    user: LinuxUser | None = None  # what its first process runs as, where the runtime tells
 
 
 def sandbox_age(box: ObservedSandbox) -> tuple[int, int]:

@@ -29,6 +29,7 @@ from cri.types import (
 )
 from kubelet.model import (
     NANOSECONDS_PER_SECOND,
+    LinuxUser,
     Observed,
     ObservedContainer,
     ObservedSandbox,
@@ -232,4 +233,10 @@ def observed_container(status: ContainerStatus, facts: ContainerFacts, sandbox_i
         log_path=status.log_path,
         grace_period_seconds=facts.termination_grace_seconds if grace is None else grace,
         pre_stop=facts.pre_stop_json,
+        user=_user(status),
     )
+
+
+def _user(status: ContainerStatus) -> LinuxUser | None:
+    linux = status.user.linux if status.user is not None else None
+    return LinuxUser(linux.uid, linux.gid, linux.supplemental_groups) if linux is not None else None

@@ -39,6 +39,7 @@ log = aio_log.get(__name__)
 
 SENDERS = 8
 ECHO_SECONDS = 60.0  # how late an event may be that our own write has overtaken
+LAST_SECONDS = 1.0
 REPAIR_SECONDS = 10.0  # a status that somebody else overwrites is put right at most so often
 RETRY = Backoff(initial=0.25, maximum=10.0, reset_after=60.0)  # kubelet 1.36 looks again every 10 s
 
@@ -177,6 +178,15 @@ class StatusWriter:
         async with asyncio.TaskGroup() as group:
             for number in range(SENDERS):
                 group.create_task(self._send_all(), name=f"status sender {number}")
+
+    async def drain(self) -> None:
+        """Send now what still waits for company, for an orderly stop. It takes LAST_SECONDS at most: the next
+        agent sends what was left."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await asyncio.gather(*(self._settle(uid) for uid in list(self._entries)))
+        except TimeoutError:
+            log.info("Statuses are left for the next agent")
 
     async def _send_all(self) -> NoReturn:
         while True:

@@ -20,6 +20,7 @@ from kubelet.message_budget import cut_to_budget
 from kubelet.model import (
     NANOSECONDS_PER_SECOND,
     ContainerMemory,
+    LinuxUser,
     ObservedContainer,
     Phase,
     Stage,
@@ -108,7 +109,7 @@ def _seen_status(
         last_state = _state(view, seen[1])
     else:
         last_state = _earlier_exit(previous, container_id)
-    return {
+    status = {
         "name": spec.name,
         "image": latest.image or spec.image or "",
         "imageID": latest.image_ref,
@@ -117,6 +118,16 @@ def _seen_status(
         "state": state,
         "lastState": last_state,
     }
+    if latest.user is not None:
+        status["user"] = {"linux": _linux_user(latest.user)}
+    return status
+
+
+def _linux_user(user: LinuxUser) -> JsonObject:
+    shown: JsonObject = {"uid": user.uid, "gid": user.gid}
+    if user.groups:
+        shown["supplementalGroups"] = list(user.groups)
+    return shown
 
 
 def _state(view: View, container: ObservedContainer) -> JsonObject:

@@ -183,6 +183,21 @@ def test_finished_pod_that_nobody_deleted_stays() -> None:
     simulate(scenario)
 
 
+def test_orderly_stop_sends_what_waits_for_company_and_does_not_wait_for_a_server_that_is_away() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.writer.observe(scene.pod())
+        scene.say("Running")
+        await scene.writer.drain()
+        assert scene.shown()["phase"] == "Running" and scene.writes() == 1
+        scene.api.delay(30.0, Pattern("patch"))
+        scene.say("Running", message="more")
+        before = scene.clock.monotonic()
+        await scene.writer.drain()
+        assert scene.clock.monotonic() - before <= 1.0
+
+    simulate(scenario)
+
+
 def test_refused_writes_are_spaced_out() -> None:
     async def scenario(scene: Scene) -> None:
         scene.api.fail(status.error_of(status.of_code(403, "no")), Pattern("patch"), times=-1)

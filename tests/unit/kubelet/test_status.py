@@ -12,6 +12,7 @@ import pytest
 from kube.objects.core_v1 import Container, Pod, PodStatus
 from kubelet.model import (
     ContainerMemory,
+    LinuxUser,
     Observed,
     ObservedContainer,
     ObservedSandbox,
@@ -154,6 +155,14 @@ def test_running_container_is_described_as_the_runtime_knows_it() -> None:
             "resources": {"limits": {"memory": "64Mi"}, "requests": {"cpu": "100m"}},
         }
     ]
+
+
+def test_container_shows_whom_it_runs_as_where_the_runtime_tells() -> None:
+    known = status_of(pod(), seen(running(user=LinuxUser(1000, 3000, (3000, 4000)))))
+    assert known["containerStatuses"][0]["user"] == {
+        "linux": {"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 4000]}
+    }
+    assert "user" not in status_of(pod(), seen(running()))["containerStatuses"][0]
 
 
 def test_restarted_container_shows_the_exit_before() -> None:
