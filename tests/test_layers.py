@@ -175,7 +175,7 @@ WORLD = {"asyncio", "os", "socket", "subprocess", "time", "random", "logging", "
 
 # The concrete side of each Protocol, and the files that may name it besides its own package.
 ADAPTERS = {
-    "cri.wire": ("kubelet/agent.py",),
+    "cri.wire": ("kubelet/agent.py", "kubelet/cluster.py"),
     "cri.fake": (),
     "cri._pb": (),
     "grpc": ("probes/grpc.py",),
