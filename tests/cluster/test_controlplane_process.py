@@ -497,3 +497,91 @@ def test_the_program_tells_its_flags() -> None:
         [sys.executable, "-m", "controlplane", "--help"], capture_output=True, text=True, check=True
     )
     assert "--service-cluster-ip-range" in done.stdout
+
+
+def test_no_part_is_refused_what_it_does_for_a_living(own: Plane) -> None:
+    """A deployment's life with a node that says what a kubelet would: nobody lacks a permission."""
+    own.start("-v", "4")
+    admin = own.admin()
+    kubelet = own.node("n1")
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": stamp()}
+    room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+    kubelet.create("/api/v1/nodes", planes.node("n1"))
+    state = {"conditions": [ready], "capacity": room, "allocatable": room}
+    assert kubelet.patch("/api/v1/nodes/n1/status", {"status": state}).code == 200
+    eventually(lambda: admin.get("/api/v1/nodes/n1")["spec"].get("podCIDR") == "10.244.0.0/24", "its range")
+    eventually(lambda: not admin.get("/api/v1/nodes/n1")["spec"].get("taints"), "no taint is left")
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    admin.create(deployments, deployment("web", "busybox:1.35"))
+    ports = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": ports}
+    admin.create("/api/v1/namespaces/default/services", service)
+    run_all(admin, kubelet, 2)
+    subsets = "/api/v1/namespaces/default/endpoints/web"
+    eventually(
+        lambda: len((admin.get(subsets).get("subsets") or [{}])[0].get("addresses", ())) == 2, "endpoints"
+    )
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "busybox:1.36"}]}}}}
+    assert admin.patch(f"{deployments}/web", change).code == 200
+
+    def is_rolled_out() -> bool:
+        run_all(admin, kubelet, 0)
+        found = admin.get(f"{deployments}/web")["status"]
+        return found.get("updatedReplicas") == 2 == found.get("availableReplicas") and not found.get(
+            "unavailableReplicas"
+        )
+
+    eventually(is_rolled_out, "rolled out")
+    admin.ask("DELETE", f"{deployments}/web")
+    admin.ask("DELETE", "/api/v1/namespaces/default/services/web")
+
+    def is_clean() -> bool:
+        run_all(admin, kubelet, 0)
+        slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+        left = [*admin.get(PODS)["items"], *admin.get(slices)["items"]]
+        return [item["metadata"]["name"] for item in left] == ["kubernetes"]
+
+    eventually(is_clean, "all is collected")
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    admin.create("/api/v1/namespaces", space)
+    admin.ask("DELETE", "/api/v1/namespaces/shop")
+    eventually(lambda: admin.code("GET", "/api/v1/namespaces/shop") == 404, "the namespace is gone")
+    tokens = planes.secret("legacy") | {"type": "kubernetes.io/service-account-token"}
+    tokens["metadata"] = {"name": "legacy", "annotations": {"kubernetes.io/service-account.name": "default"}}
+    admin.create(SECRETS, tokens)
+    eventually(lambda: "token" in admin.get(f"{SECRETS}/legacy").get("data", {}), "the secret has its token")
+    assert own.stop() == 0
+    refused = [line for line in own.log.read_text().splitlines() if "cannot" in line and "forbidden" in line]
+    assert not refused
+
+
+def stamp() -> str:
+    return planes.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def deployment(name: str, image: str) -> dict[str, Any]:
+    spec = {"containers": [{"name": "main", "image": image}]}
+    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    body = {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": body}
+
+
+def run_all(admin: User, kubelet: User, least: int) -> None:
+    """What a kubelet says of its pods: they run, or they are gone. `least` of them are waited for."""
+
+    def mine() -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = admin.get(f"{PODS}?fieldSelector=spec.nodeName%3Dn1")["items"]
+        return items
+
+    eventually(lambda: len(mine()) >= least, "pods are placed")
+    for number, item in enumerate(mine(), 10):
+        path = f"{PODS}/{item['metadata']['name']}"
+        if "deletionTimestamp" in item["metadata"]:
+            assert kubelet.ask("DELETE", path, {"gracePeriodSeconds": 0}).code in (200, 404)
+            continue
+        said = {"lastTransitionTime": stamp(), "status": "True"}
+        conditions = [{"type": kind, **said} for kind in ("ContainersReady", "Ready", "PodScheduled")]
+        address = f"10.244.0.{number}"
+        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": conditions}
+        if item["status"].get("phase") != "Running":
+            assert kubelet.patch(f"{path}/status", {"status": status}).code in (200, 404)
