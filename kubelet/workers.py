@@ -9,31 +9,29 @@ anew when the old one is forgotten (kubelet 1.36, pkg/kubelet/pod_workers.go).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from aio import log as aio_log
 from aio.clock import Clock
 from cri.events import EventKind, RuntimeEvent, known_pod
-from cri.types import Container, PodSandbox
 from kube.meta import is_deleting, is_static
 from kube.objects.core_v1 import Pod
 from kubelet import happened as h
 from kubelet.admission import Room, admit, wants_place
 from kubelet.checkpoint import Kept, restore
 from kubelet.draft import Emit
+from kubelet.found import Found, Listed, differs, ids_of, without_checkpoint
 from kubelet.lifecycle import adopt, first_state, is_called_over
-from kubelet.model import Instant, Observed, ObservedContainer, PodState, Stage
-from kubelet.observe import PHASES, Observer
+from kubelet.model import Instant, Observed, PodState, Stage
+from kubelet.observe import Observer
 from kubelet.sources.merge import Changes, SourceState
 from kubelet.sources.model import full_name, origin_of
 from kubelet.status.patch import foreign_conditions
 from kubelet.worker import PodWorker, WorkerParts
 
 log = aio_log.get(__name__)
-
-Listed = Mapping[str, tuple[list[PodSandbox], list[Container]]]
 
 
 class Record(Protocol):
@@ -44,15 +42,6 @@ class Record(Protocol):
     def emit(self, worker: PodWorker, emit: Emit) -> None: ...
 
     def forgotten(self, worker: PodWorker) -> None: ...
-
-
-@dataclass(slots=True)
-class Found:
-    """A pod met at start that no source has claimed yet."""
-
-    kept: Kept | None
-    observed: Observed
-    is_stale: bool = False  # something happened to it since it was observed
 
 
 class Workers:
@@ -120,7 +109,7 @@ class Workers:
         for uid, seen in zip(uids, observed, strict=True):
             found = Found(kept.get(uid), seen)
             self._found[uid] = found
-            self._index.update(dict.fromkeys(_ids(seen), uid))
+            self._index.update(dict.fromkeys(ids_of(seen), uid))
             if found.kept is not None and found.kept.pod is not None and is_static(found.kept.pod):
                 self._names.setdefault(full_name(found.kept.pod), uid)
         log.info("Took stock of the node", pods=len(uids), checkpoints=len(kept))
@@ -251,7 +240,7 @@ class Workers:
 
     def _rebuilt(self, uid: str, found: Found) -> PodState:
         """The state of a pod met at start, from its checkpoint and the runtime."""
-        state = restore(found.kept) if found.kept is not None else _without_checkpoint(uid, found.observed)
+        state = restore(found.kept) if found.kept is not None else without_checkpoint(uid, found.observed)
         state = replace(
             state, observed=found.observed, network_error=self._network_error, look_wanted=found.is_stale
         )
@@ -315,7 +304,7 @@ class Workers:
         if self._workers.get(uid) is not worker:
             return
         del self._workers[uid], self._tasks[uid]
-        for known in _ids(worker.state.observed):
+        for known in ids_of(worker.state.observed):
             self._index.pop(known, None)
         if task.cancelled():
             return
@@ -364,8 +353,8 @@ class Workers:
 
     def _reindex(self, worker: PodWorker, before: Observed | None) -> None:
         after = worker.state.observed
-        old = _ids(before)
-        new = _ids(after)
+        old = ids_of(before)
+        new = ids_of(after)
         for gone in old - new:
             self._index.pop(gone, None)
         for known in new - old:
@@ -391,10 +380,10 @@ class Workers:
         for uid, worker in list(self._workers.items()):
             if returned:
                 worker.post(h.RuntimeReturned())
-            if _differs(worker.state.observed, *listed.get(uid, ([], []))):
+            if differs(worker.state.observed, *listed.get(uid, ([], []))):
                 worker.post(h.RuntimeChanged())
         for uid, found in self._found.items():
-            found.is_stale |= _differs(found.observed, *listed.get(uid, ([], [])))
+            found.is_stale |= differs(found.observed, *listed.get(uid, ([], [])))
         await self._adopt_strangers(as_of, listed)
 
     async def _adopt_strangers(self, as_of: float, listed: Listed) -> None:
@@ -419,34 +408,3 @@ class Workers:
 
     def _now(self) -> Instant:
         return Instant(self._clock.monotonic(), self._clock.wall())
-
-
-def _ids(observed: Observed | None) -> set[str]:
-    if observed is None:
-        return set()
-    return {box.id for box in observed.sandboxes} | {seen.id for seen in observed.containers}
-
-
-def _differs(observed: Observed | None, boxes: list[PodSandbox], containers: list[Container]) -> bool:
-    """Whether the lists show another picture than the last observation."""
-    if observed is None:
-        return True
-    ready = {(box.id, box.state.name == "SANDBOX_READY") for box in boxes}
-    if ready != {(box.id, box.ready) for box in observed.sandboxes}:
-        return True
-    phases = {(one.id, PHASES[one.state]) for one in containers}
-    return phases != {(seen.id, seen.phase) for seen in observed.containers}
-
-
-def _without_checkpoint(uid: str, observed: Observed) -> PodState:
-    """A pod whose checkpoint is missing: what runs counts as brought up long ago."""
-    began = min((box.created_at for box in observed.sandboxes), default=0) / 1e9
-    state = PodState(uid, None, observed=observed, start_time=began)
-    newest: dict[str, ObservedContainer] = {}
-    for seen in observed.containers:
-        newest.setdefault(seen.name, seen)
-    memories = {
-        name: replace(state.memory(name), post_start_id=seen.id, started_id=seen.id, ready_id=seen.id)
-        for name, seen in newest.items()
-    }
-    return replace(state, containers=memories)
