@@ -79,6 +79,8 @@ async def _up(layout: Layout, wish: Wish) -> int:
     record = _usable_record(layout)
     if record is not None and _is_up_already(layout, record, wish):
         print(f"The node in {layout.root} is up already.\n")
+        if not record.is_standalone:
+            print(f"kubeconfig: {layout.admin_kubeconfig}\n")
         print(pod_table(pod_rows(layout)), end="")
         return 0
     progress = Progress()

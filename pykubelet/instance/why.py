@@ -95,7 +95,7 @@ def tell(told: Json, now: datetime, problems: tuple[str, ...] = ()) -> list[str]
     phase = told.get("phase") or "Pending"
     lines = [
         f"{told['namespace']}/{told['name']} ({told['uid']})",
-        f"from {told['origin']}" if told.get("origin") else "from no source any more",
+        _origin(told),
         "",
         f"{verdict(told, now)} (phase {phase})",
     ]
@@ -112,6 +112,13 @@ def tell(told: Json, now: datetime, problems: tuple[str, ...] = ()) -> list[str]
         if shown:
             lines += ["", f"{title}:", *(f"  {line}" for line in shown)]
     return lines
+
+
+def _origin(told: Json) -> str:
+    """Pods of the API have no file or address that they come from."""
+    if told.get("origin"):
+        return f"from {told['origin']}"
+    return "from the API" if told.get("wanted", True) else "from no source any more"
 
 
 def verdict(told: Json, now: datetime) -> str:
