@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from controlplane.api import codec
+from controlplane.api import codec, descriptions
 from controlplane.api.health import GIT_VERSION
 from controlplane.api.model import Request, Response
 from controlplane.api.pages import Page
@@ -127,25 +127,32 @@ def _paths(kind: Kind) -> Json:
 
 
 def _schemas(roots: Sequence[str]) -> Json:
-    return {name: _schema(fact) for name, fact in sorted(reached(roots).items())}
+    return {public: _schema(name, fact) for public, (name, fact) in sorted(reached(roots).items())}
 
 
-def reached(roots: Iterable[str]) -> dict[str, TypeFact]:
-    """The types that these are made of, by their public names."""
-    found: dict[str, TypeFact] = {}
+def reached(roots: Iterable[str]) -> dict[str, tuple[str, TypeFact]]:
+    """The types that these are made of, by their public names, each with its name in the schema."""
+    found: dict[str, tuple[str, TypeFact]] = {}
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
         public = public_name(name)
         if public in found:
             continue
-        fact = found[public] = schema.load(name)
+        fact = schema.load(name)
+        found[public] = name, fact
         waiting += [field.type.name for field in fact.fields.values() if field.type.name not in _SCALARS]
     return found
 
 
-def _schema(fact: TypeFact) -> Json:
-    made: Json = {"type": "object", "properties": {f.name: _property(f) for f in fact.fields.values()}}
+def _schema(name: str, fact: TypeFact) -> Json:
+    made: Json = {
+        **described(descriptions.of_type(name).text), "type": "object",
+        "properties": {
+            f.name: described(descriptions.of_field(name, f.name)) | _property(f)
+            for f in fact.fields.values()
+        },
+    }  # fmt: skip
     if required := [field.name for field in fact.fields.values() if field.required]:
         made["required"] = required
     if fact.gvk:
@@ -155,6 +162,10 @@ def _schema(fact: TypeFact) -> Json:
     if fact.atomic:
         made["x-kubernetes-map-type"] = "atomic"
     return made
+
+
+def described(text: str) -> Json:
+    return {"description": text} if text else {}
 
 
 def _property(field: FieldFact) -> Json:

@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from controlplane.api import codec
+from controlplane.api import codec, descriptions
 from controlplane.api.health import GIT_VERSION
 from controlplane.api.model import JSON, Request, Response
-from controlplane.api.openapi import FIELD_PATCHES, public_name, reached
+from controlplane.api.openapi import FIELD_PATCHES, described, public_name, reached
 from controlplane.api.pages import Page
 from controlplane.api.registry.model import Kind
 from kube import status
@@ -83,7 +83,7 @@ def document(kinds: Sequence[Kind]) -> Json:
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": GIT_VERSION},
         "paths": paths,
-        "definitions": {name: _definition(fact) for name, fact in sorted(facts.items())},
+        "definitions": {public: _definition(*found) for public, found in sorted(facts.items())},
     }
 
 
@@ -124,8 +124,14 @@ def _paths(kind: Kind) -> Json:
 _VERB_OF = {"get": "get", "put": "update", "patch": "patch", "delete": "delete"}
 
 
-def _definition(fact: TypeFact) -> Json:
-    made: Json = {"type": "object", "properties": {f.name: _property(f) for f in fact.fields.values()}}
+def _definition(name: str, fact: TypeFact) -> Json:
+    made: Json = {
+        **described(descriptions.of_type(name).text), "type": "object",
+        "properties": {
+            f.name: described(descriptions.of_field(name, f.name)) | _property(f)
+            for f in fact.fields.values()
+        },
+    }  # fmt: skip
     if not made["properties"]:
         del made["properties"]
     if required := [field.name for field in fact.fields.values() if field.required]:
@@ -184,6 +190,7 @@ def _schema(value: Json) -> bytes:
     parts = [
         _text(1, value.get("$ref", "")),
         _text(2, value.get("format", "")),
+        _text(4, value.get("description", "")),
         *(_text(19, name) for name in value.get("required", ())),
     ]
     if "additionalProperties" in value:

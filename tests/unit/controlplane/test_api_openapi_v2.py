@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from controlplane.api import openapi_v2
+from controlplane.api import descriptions, openapi, openapi_v2
 from controlplane.api.registry import KINDS
+from kube import schema
 from tests.unit.controlplane.api_world import World, in_world
 
 pytestmark = pytest.mark.pure
+TEXT = (Path(descriptions.__file__).with_suffix(".txt")).read_text(encoding="utf-8")
 ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 
 
@@ -88,3 +91,27 @@ async def test_protobuf_holds_the_same_definitions(api: World) -> None:
 async def test_another_form_is_refused(api: World) -> None:
     assert (await api.ask("GET", "/openapi/v2", accept="text/html")).code == 406
     assert (await api.ask("POST", "/openapi/v2")).code == 405
+
+
+def test_descriptions_are_of_types_and_fields_that_there_are() -> None:
+    for name, words in descriptions.parse(TEXT).items():
+        if name == "*":
+            continue
+        fields = schema.load(name).fields
+        assert words.text, name
+        assert set(words.fields) <= set(fields), (name, set(words.fields) - set(fields))
+        assert all(text.endswith(".") for text in words.fields.values()), name
+
+
+def test_every_kind_is_described_in_both_documents() -> None:
+    kinds = [kind for kind in KINDS if kind.is_stored]
+    for kind in kinds:
+        assert descriptions.of_type(kind.type_name).text, kind.type_name
+    image = openapi.document(kinds)["components"]["schemas"]["io.k8s.api.core.v1.Container"]["properties"]
+    assert image["image"]["description"] == "The image's name."
+    assert openapi_v2.document(kinds)["definitions"]["io.k8s.api.core.v1.Pod"]["description"].startswith("Co")
+
+
+def test_descriptions_without_words_are_an_error() -> None:
+    with pytest.raises(ValueError, match="line 2: because 'image' has none"):
+        descriptions.parse("core_v1.Container  A program.\n  image\n")
