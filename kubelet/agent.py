@@ -38,6 +38,7 @@ from kubelet.images.model import PullLimits
 from kubelet.images.puller import ImagePuller
 from kubelet.messages import TerminationMessages
 from kubelet.node.facts import CGROUP_V1_MESSAGE, read_node
+from kubelet.node.pod_range import PodRange
 from kubelet.node.process import freeze_garbage_collector
 from kubelet.objects.joining import make_inputs
 from kubelet.objects.pod_inputs import NoPodInputs
@@ -131,6 +132,10 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     if clients is not None and inputs is not None and writer is not None:
         agent = AgentParts(workers, record, volumes, desired, loops, inputs, sink)
         Member(clients, host, agent, writer).add_to(supervisor)
+    elif config.pod_cidr:
+        ranges = PodRange(runtime.runtime, clock)
+        ranges.set((config.pod_cidr,))
+        supervisor.add("pod range", ranges.run, stage="records")
     if wants_node_server(config, is_alone=clients is None):
         # Imported here: TLS and certificates cost an agent without a cluster 9 MiB for nothing.
         from kubelet.server.making import make_node_server

@@ -33,6 +33,7 @@ from kubelet.node.limits import api_limits, event_limits, lease_limits
 from kubelet.node.machine import read_machine
 from kubelet.node.model import node_settings
 from kubelet.node.own import NodeView
+from kubelet.node.pod_range import PodRange
 from kubelet.objects import joining
 from kubelet.objects.pod_inputs import ApiPodInputs
 from kubelet.plan_mirror import NodeOwner
@@ -119,6 +120,7 @@ class Member:
         agent.loops.told = self.node.take_runtime
         self.pods = ApiPods(clients.api, clock, facts.node_name, agent.desired, agent.record, self._owner)
         self.network = _make_network(clients, host, agent.loops) if host.flags.pod_network_bridge else None
+        self._ranges = PodRange(host.runtime.runtime, clock)
         self._workers = agent.workers
         self._room = Room(facts.allocatable, tuple(host.config.allowed_unsafe_sysctls))
         agent.workers.look_at_node = self.node.look_again
@@ -130,6 +132,7 @@ class Member:
             supervisor.add(name, loop, stage="sources" if name == SOURCE else "records")
         for name, loop in {**self.node.loops(), **self._object_loops}.items():
             supervisor.add(name, loop, stage="records")
+        supervisor.add("pod range", self._ranges.run, stage="records")
         if self.network is not None:
             supervisor.add("pod network", self.network.run, stage="records")
         supervisor.add("events to the API", self._writer.run, stage="records")
@@ -151,6 +154,7 @@ class Member:
 
     def _node_changed(self, view: NodeView) -> None:
         self.pods.mirrors.poke()
+        self._ranges.set(view.pod_cidrs)
         place = Place(self.node.name, view.labels, view.taints)
         self._workers.set_room(replace(self._room, place=place))
         if self.network is not None:
