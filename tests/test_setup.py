@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import later_suite
+from scripts.setup_kubectl import link_program
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,3 +69,14 @@ def test_no_script_names_a_mirror_or_a_package_index() -> None:
     for path in [*(ROOT / "scripts").iterdir(), ROOT / "Makefile", ROOT / "pyproject.toml"]:
         if path.is_file():
             assert not re.search(r"https?://\S*(debian|pypi|mirror)", path.read_text()), path
+
+
+def test_kubectl_is_linked_beside_the_other_commands_whatever_was_there(tmp_path: Path) -> None:
+    link = tmp_path / "bin" / "kubectl"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "gone")
+    program = tmp_path / "kubectl-1.36"
+    program.write_text("#!/bin/sh\n")
+    link_program(program, link)
+    assert link.resolve() == program
+    assert [path.name for path in link.parent.iterdir()] == ["kubectl"]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from pykubelet.instance.api import Api
 from pykubelet.instance.layout import Layout
 from tests.runtimes import KINDS, RuntimeMissing, host
 from tests.runtimes.containerd import find_binaries
@@ -110,6 +111,11 @@ def test_node_comes_up_with_the_examples_and_goes_without_trace(instance: Instan
     assert [one["name"] for one in status["components"]] == COMPONENTS
     assert all(one["ready"] and one["pid"] and one["rss_bytes"] > 1 << 20 for one in status["components"])
     assert status["node"] == NODE
+
+    with Api(instance.layout.admin_kubeconfig) as api:
+        mirrors = api.get("/api/v1/namespaces/default/pods")["items"]
+    assert {pod["metadata"]["name"] for pod in mirrors} == {f"{name}-{NODE}" for name in pods}
+    assert all("kubernetes.io/config.mirror" in pod["metadata"]["annotations"] for pod in mirrors)
 
     page = instance.run("exec", "web", "--", "wget", "-qO-", "localhost:8080")
     assert page.stdout == f"hello from web-{NODE}\n"
