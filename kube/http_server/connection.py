@@ -27,6 +27,7 @@ LINGER_SECONDS = 0.5
 """After a refusal, what the client still sends is read and dropped, or it would never see the answer."""
 _WRITE_HIGH_BYTES = 256 * 1024
 _JOINED_BYTES = 16 * 1024
+_PIECE_BYTES = 256 * 1024
 
 Refuse = Callable[[int, str], Response]
 
@@ -239,7 +240,18 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + b"\r\n" + body)
         else:
             self._transport.write(head + b"\r\n")
-            self._transport.write(body)
+            await self._large(memoryview(body))
+
+    async def _large(self, body: memoryview) -> None:
+        """Piece by piece, as the client takes it: to encrypt much at once would keep others waiting."""
+        for at in range(0, len(body), _PIECE_BYTES):
+            self._transport.write(body[at : at + _PIECE_BYTES])
+            if self._can_write is not None:
+                self._expect(self._limits.stalled_seconds)
+                await self._can_write.wait()
+                self._expect(None)
+            else:
+                await asyncio.sleep(0)
 
     async def _stream(self, response: Response, stream: AsyncIterator[bytes], arrived: Arrived) -> bool:
         """Whether the connection can take another request."""
