@@ -71,12 +71,15 @@ def _log_of_its_own(layout: Layout) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a") as stream:
         aio_log.configure(stream=stream)
-        yield
-        aio_log.configure()
+        try:
+            yield
+        finally:
+            aio_log.configure()
 
 
 async def _up(layout: Layout, wish: Wish) -> int:
     record = _usable_record(layout)
+    is_standalone = _is_standalone(record, wish)
     if record is not None and _is_up_already(layout, record, wish):
         print(f"The node in {layout.root} is up already.\n")
         if not record.is_standalone:
@@ -90,7 +93,7 @@ async def _up(layout: Layout, wish: Wish) -> int:
     _prepare_directories(layout, static)
     turn_manifests(layout, Path(static))
     book = Book(layout, record)
-    book.change(static=static, is_standalone=_is_standalone(record, wish))
+    book.change(static=static, is_standalone=is_standalone)
     kubectl = asyncio.create_task(asyncio.to_thread(find_kubectl))
     try:
         await _bring_up(book, facts, progress)
@@ -106,9 +109,9 @@ def _is_up_already(layout: Layout, record: Record, wish: Wish) -> bool:
     return wish.static in ("", record.static) and look_at(layout, record).is_ready
 
 
-def _is_standalone(record: Record, wish: Wish) -> bool:
-    """A node that runs stays what it is."""
-    if own_kubelet(record) is None:
+def _is_standalone(record: Record | None, wish: Wish) -> bool:
+    """What is up, if only in part, stays what it is."""
+    if record is None or not record.components:
         return wish.is_standalone
     if wish.is_standalone and not record.is_standalone:
         raise CommandError(
