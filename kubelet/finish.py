@@ -21,6 +21,7 @@ from kubelet.plan_stop import find_container
 RETRY_FIRST_SECONDS = 0.25
 RETRY_MAX_SECONDS = 10.0  # kubelet 1.36: backOffPeriod
 RETRY_FACTOR = 2.0
+SAY_AGAIN_SECONDS = 600.0  # events are kept for an hour; who looks later is to find one all the same
 
 
 def finish_done(draft: Draft, event: h.ActionDone) -> None:
@@ -114,8 +115,10 @@ def _hold(draft: Draft, action: a.Action, failure: h.Failure, *, is_overtaken: b
     delay = 0.0 if is_overtaken else failure.retry_after
     if delay is None:
         delay = min(RETRY_MAX_SECONDS, RETRY_FIRST_SECONDS * RETRY_FACTOR ** (failures - 1))
-    is_news = old is None or old.message != failure.message
-    entry = RetryEntry(failures, draft.now.mono + delay, failure.message, is_news)
+    now = draft.now.mono
+    is_news = old is None or old.message != failure.message or now - old.said_at >= SAY_AGAIN_SECONDS
+    said_at = now if old is None or is_news else old.said_at
+    entry = RetryEntry(failures, now + delay, failure.message, is_news, said_at)
     draft.set(retry={**draft.state.retry, action.key: entry})
 
 

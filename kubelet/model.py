@@ -223,7 +223,8 @@ class RetryEntry:
     failures: int
     not_before: float
     message: str = ""  # of the last failure
-    is_news: bool = True  # the failure before it had another message, or there was none
+    is_news: bool = True  # worth an event: the first of its message, or the last event is long ago
+    said_at: float = 0.0  # mono: of the last one that was news
 
 
 @dataclass(frozen=True, slots=True)

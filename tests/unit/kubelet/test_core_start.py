@@ -195,6 +195,13 @@ def test_another_reason_for_a_failed_mount_is_said_too() -> None:
     assert sim.said("FailedMount") == ["no answer", "not found"]
 
 
+def test_mount_that_goes_on_failing_is_said_again_every_ten_minutes() -> None:
+    sim = new_sim(make_pod("a"))
+    sim.failures["PrepareVolumes"] = [h.Failure("no such path")] * 200
+    sim.feed(h.Woke()).advance(1500)
+    assert sim.said("FailedMount") == ["no such path"] * 3
+
+
 def test_what_waits_for_an_object_is_tried_as_soon_as_the_object_comes() -> None:
     sim = new_sim(make_pod("a"))
     sim.failures["PrepareVolumes"] = [h.Failure('configmap "x" not found', retry_after=100.0)]
