@@ -78,6 +78,7 @@ PURE = (
     "controlplane/store/model.py",
     "controlplane/store/position.py",
     "controlplane/store/retention.py",
+    "kube/certificate_subject.py",
     "kube/client/answers.py",
     "kube/client/limiter.py",
     "kube/client/lines.py",

@@ -9,17 +9,17 @@ API server cannot be asked, nobody is let in by a token, and a wish that is not 
 from __future__ import annotations
 
 import hashlib
-import ssl
 from dataclasses import dataclass
 
 from aio import log as aio_log
 from aio.clock import Clock
 from aio.errors import Retry
+from kube.certificate_subject import subject_of
 from kube.client import resources
 from kube.client.model import Client
 from kube.errors import StatusError
 from kube.http_server.model import Request
-from kube.pki import BadCertificate, read_certificate
+from kube.pki import BadCertificate
 from kubelet.configuration.types import Authentication, Authorization
 from kubelet.server.access import User, Wish, access_review, reviewed_user, token_review
 from kubelet.server.remembered import Remembered
@@ -74,7 +74,7 @@ class Authenticator:
             return known.user
         user = None
         try:
-            subject = read_certificate(ssl.DER_cert_to_PEM_cert(der).encode()).subject
+            subject = subject_of(der)
             if subject.common_name:
                 user = User(subject.common_name, groups=(*subject.organizations, AUTHENTICATED))
         except BadCertificate as error:

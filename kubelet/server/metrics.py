@@ -11,13 +11,12 @@ import resource
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cri.errors import CriError
 from kubelet.configuration.version import KUBERNETES_RELEASE
-from kubelet.model import Phase
+from kubelet.model import NANOSECONDS_PER_SECOND, Phase
 from kubelet.server.exposition import Counter, Family, Histogram, Sample, gauges, labels, render
 from kubelet.server.served_pods import Pods, ServedPod
 
@@ -79,7 +78,7 @@ class NodeMetrics:
 
     def pod_changed(self, pod: ServedPod) -> None:
         """A pod's status changed: the first time that all its containers run is its start."""
-        seconds = start_seconds(pod.status, self._started_at)
+        seconds = start_seconds(pod, self._started_at)
         if seconds is not None and pod.uid not in self._counted:
             self._counted.add(pod.uid)
             self._starts.observe(seconds)
@@ -110,16 +109,21 @@ class NodeMetrics:
             yield kept.family()
 
 
-def start_seconds(status: Any, started_at: float) -> float | None:
-    """From a pod's startTime to its last container's start; None while not all run, or when the last one
-    started before `started_at` (wall seconds)."""
-    found = status.get("containerStatuses") or ()
-    running = [((one.get("state") or {}).get("running") or {}).get("startedAt") or "" for one in found]
-    begun = status.get("startTime")
-    if not running or not all(running) or not begun or any(one.get("restartCount") for one in found):
+def start_seconds(pod: ServedPod, started_at: float) -> float | None:
+    """From when the agent first had the pod to its last container's start; None while not all of them run
+    for the first time, and for a pod that ran before `started_at` (wall seconds)."""
+    statuses = pod.status.get("containerStatuses") or ()
+    if not statuses or not pod.seen_at or pod.observed is None:
         return None
-    last = max(datetime.fromisoformat(at) for at in running).timestamp()
-    return max(0.0, last - datetime.fromisoformat(begun).timestamp()) if last >= started_at else None
+    latest = [pod.observed.latest(one["name"]) for one in statuses]
+    starts = [
+        seen.started_at / NANOSECONDS_PER_SECOND
+        for seen in latest
+        if seen is not None and seen.phase is Phase.RUNNING and not seen.restart_count
+    ]
+    if len(starts) < len(latest) or max(starts) < started_at:
+        return None
+    return max(0.0, max(starts) - pod.seen_at)
 
 
 def process_families() -> Iterator[Family]:

@@ -15,7 +15,8 @@ from kubelet.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class ServedPod:
-    """One pod. `containers` are the names its definition has, `status` is v1 JSON."""
+    """One pod. `containers` are the names its definition has, `status` is v1 JSON, `seen_at` (wall seconds)
+    is when the agent first had it, 0 for unknown."""
 
     uid: str
     namespace: str
@@ -23,6 +24,7 @@ class ServedPod:
     containers: tuple[str, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     observed: Observed | None = None
+    seen_at: float = 0.0
 
     def running_id(self, container: str) -> str | None:
         """The id of the running container of that name."""
@@ -92,4 +94,6 @@ def _served(worker: PodWorker) -> ServedPod:
         *(container.name for container in spec.ephemeral_containers),
     )
     meta = pod.metadata
-    return ServedPod(worker.uid, meta.namespace, meta.name, names, worker.status, state.observed)
+    return ServedPod(
+        worker.uid, meta.namespace, meta.name, names, worker.status, state.observed, state.start_time
+    )

@@ -289,19 +289,20 @@ def test_operations_have_upstream_s_names() -> None:
 
 
 def test_a_pod_has_started_when_its_last_container_has() -> None:
-    def status(*started: str | None, restarts: int = 0) -> dict[str, Any]:
-        containers: list[dict[str, Any]] = [
-            {"state": {"running": {"startedAt": at}} if at else {"waiting": {}}, "restartCount": restarts}
+    def pod(*started: int, restarts: int = 0, phase: Phase = Phase.RUNNING) -> ServedPod:
+        containers = tuple(
+            ObservedContainer(f"id{at}", f"c{at}", "box", restarts, phase, 0, started_at=at * SECOND)
             for at in started
-        ]
-        return {"startTime": "1970-01-01T00:01:40Z", "containerStatuses": containers}
+        )
+        status = {"containerStatuses": [{"name": f"c{at}"} for at in (102, 105)]}
+        return ServedPod("u", "shop", "p", (), status, Observed(0.0, (), containers), seen_at=100.0)
 
-    both = status("1970-01-01T00:01:42Z", "1970-01-01T00:01:45Z")
-    assert start_seconds(both, started_at=90.0) == 5.0
-    assert start_seconds(both, started_at=200.0) is None  # it ran before this agent did
-    assert start_seconds(status("1970-01-01T00:01:42Z", None), started_at=90.0) is None
-    assert start_seconds(status("1970-01-01T00:01:42Z", restarts=1), started_at=90.0) is None
-    assert start_seconds({}, started_at=0.0) is None
+    assert start_seconds(pod(102, 105), started_at=90.0) == 5.0
+    assert start_seconds(pod(102, 105), started_at=200.0) is None  # it ran before this agent did
+    assert start_seconds(pod(102), started_at=90.0) is None
+    assert start_seconds(pod(102, 105, phase=Phase.EXITED), started_at=90.0) is None
+    assert start_seconds(pod(102, 105, restarts=1), started_at=90.0) is None
+    assert start_seconds(ServedPod("u", "shop", "p"), started_at=0.0) is None
 
 
 # Usage
