@@ -15,7 +15,8 @@ _TABLE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_\-]{0,63}\Z")
 
 @dataclass(frozen=True, slots=True)
 class NodeRules:
-    """`service` is where pods look for the API server, `server` where it listens."""
+    """`service` is where pods look for the API server, `server` where it listens. `is_for_all`: pods are on a
+    network of somebody else's making, whose ranges are not known here."""
 
     table: str
     bridge: str
@@ -24,6 +25,7 @@ class NodeRules:
     service_port: int = 443
     server_address: str = ""
     server_port: int = 6443
+    is_for_all: bool = False
 
 
 def ruleset(rules: NodeRules) -> str:
@@ -38,7 +40,11 @@ def ruleset(rules: NodeRules) -> str:
         )
         body += [
             # Only for pods of this network: another instance on this host may have the same service range.
-            _chain("services", "type nat hook prerouting priority dstnat", f"ip saddr {pods} {to_server}"),
+            _chain(
+                "services",
+                "type nat hook prerouting priority dstnat",
+                to_server if rules.is_for_all else f"ip saddr {pods} {to_server}",
+            ),
             # The node's own processes, pods on the host's network among them.
             _chain("local-services", "type nat hook output priority -100", to_server),
         ]

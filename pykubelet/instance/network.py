@@ -70,5 +70,6 @@ def rules(layout: Layout, record: Record, service_address: str) -> str:
             service_address=service_address if server else "",
             server_address=server,
             server_port=record.api_port,
+            is_for_all=not record.is_private_runtime and not record.conflist,
         )
     )

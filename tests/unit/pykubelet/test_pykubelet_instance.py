@@ -93,7 +93,10 @@ def test_packet_filter_rules_lead_to_the_api_server_only_in_a_cluster() -> None:
     )
     text = rules(OTHER, record, first_service_address())
     assert f"table ip {OTHER.nft_table} {{" in text
-    assert "ip daddr 10.96.0.1 tcp dport 443 dnat to 192.0.2.7:7443" in text
+    to_server = "ip daddr 10.96.0.1 tcp dport 443 dnat to 192.0.2.7:7443"
+    assert f"\n    ip saddr 10.1.2.0/24 {to_server}\n" in text
+    of_the_host = msgspec.structs.replace(record, is_private_runtime=False)
+    assert f"ip saddr 10.1.2.0/24 {to_server}" not in rules(OTHER, of_the_host, first_service_address())
     alone = rules(OTHER, msgspec.structs.replace(record, is_standalone=True), first_service_address())
     assert "masquerade" in alone
     assert "7443" not in alone
