@@ -36,6 +36,7 @@ def _base64(text: str) -> str:
 
 def default_service(value: JsonObject) -> None:
     spec = value.setdefault("spec", {})
+    value.setdefault("status", {}).setdefault("loadBalancer", {})
     _fill(spec, sessionAffinity="None", type="ClusterIP")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         _fill(spec, externalTrafficPolicy="Cluster")

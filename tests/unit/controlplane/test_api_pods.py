@@ -127,3 +127,29 @@ async def test_a_pod_is_resized_within_its_class(api: World) -> None:
     assert "only cpu and memory resources are mutable" in refused["message"]
     refused = await _patch(api, "", wish(cpu="3"), code=422)
     assert refused["reason"] == "Invalid"
+
+
+def _eviction(name: str = "web", **options: Any) -> Json:
+    body: Json = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    return {**body, "deleteOptions": options} if options else body
+
+
+@in_world
+async def test_an_eviction_is_a_delete_by_its_own_options(api: World) -> None:
+    uid = (await api.do("POST", PODS, POD))["metadata"]["uid"]
+    path = f"{PODS}/web/eviction"
+    refused = await api.do("POST", path, _eviction("other"), code=400)
+    assert "does not match the name on the URL" in refused["message"]
+    refused = await api.do("POST", path, _eviction(preconditions={"uid": "x"}), code=409)
+    assert "Precondition failed: UID" in refused["message"]
+    await api.do("POST", path, {**_eviction(), "kind": "Pod"}, code=400)
+    for dry in (_eviction(dryRun=["All"]), _eviction()):
+        target = path if "deleteOptions" in dry else f"{path}?dryRun=All"
+        assert (await api.do("POST", target, dry, code=201))["status"] == "Success"
+        assert "deletionTimestamp" not in (await api.do("GET", f"{PODS}/web"))["metadata"]
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web"}, "target": {"name": "n"}}
+    await api.do("POST", f"{PODS}/web/binding", binding)
+    wish = _eviction(gracePeriodSeconds=7, preconditions={"uid": uid})
+    await api.do("POST", path, wish, code=201)
+    assert (await api.do("GET", f"{PODS}/web"))["metadata"]["deletionGracePeriodSeconds"] == 7
+    await api.do("POST", f"{PODS}/nobody/eviction", _eviction("nobody"), code=404)
