@@ -141,9 +141,10 @@ async def _bring_up(book: Book, facts: HostFacts, progress: Progress) -> None:
         await controlplane_start.bring_up(book, progress, are_credentials_there)
 
     async def agent() -> None:
-        await are_credentials_there.wait()
-        await asyncio.to_thread(netfilter.put, rules(book.layout, book.record, first_service_address()))
         await is_runtime_up.wait()
+        await are_credentials_there.wait()
+        # Which network pods are on is known only with the runtime.
+        await asyncio.to_thread(netfilter.put, rules(book.layout, book.record, first_service_address()))
         await agent_start.bring_up(book, facts, progress)
 
     # The control plane first: it takes longest to serve.
