@@ -17,7 +17,7 @@ import msgspec
 from aio import log as aio_log
 from kube import status
 from kube.client.follow import Failure, Pacer, follow, hint_of
-from kube.client.model import Client, EventType, ListOptions, WatchEvent, WatchOptions, identify
+from kube.client.model import Client, EventType, Identity, ListOptions, WatchEvent, WatchOptions, identify
 from kubelet.objects.model import ApiObject, ObjectKey, ObjectMissing, ObjectUnread, read_object
 
 log = aio_log.get(__name__)
@@ -100,8 +100,11 @@ class ObjectWatch:
                     return
 
     def _apply(self, event: WatchEvent) -> None:
-        if event.type is EventType.BOOKMARK or event.identity.name != self.key.name:
+        identity = event.identity
+        if event.type is EventType.BOOKMARK or identity.name != self.key.name:
             return
+        if event.type is not EventType.DELETED and _is_older(identity, self.value):
+            return  # a read of our own was quicker than the watch
         self._learn(None if event.type is EventType.DELETED else event.raw, self._as_of)
 
     async def _look(self) -> None:
@@ -138,6 +141,13 @@ class ObjectWatch:
         self._settled.set()
         if _identity(before) != _identity(value):
             self._changed()
+
+
+def _is_older(identity: Identity, known: ApiObject | None) -> bool:
+    if known is None or known.uid != identity.uid:
+        return False
+    versions = known.version, identity.resource_version
+    return all(map(str.isdigit, versions)) and int(identity.resource_version) < int(known.version)
 
 
 def _identity(value: ApiObject | None) -> tuple[str, str] | None:

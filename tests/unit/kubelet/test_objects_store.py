@@ -157,6 +157,25 @@ def test_absence_is_believed_only_if_it_was_seen_after_the_question() -> None:
     run(scenario)
 
 
+def test_late_watch_does_not_set_back_what_a_read_has_found() -> None:
+    async def scenario(api: FakeApi, store: ObjectStore, clock: VirtualClock) -> None:
+        heard: list[str] = []
+        store.add_listener(lambda uid, _key: heard.append(uid))
+        api.delay(5.0, Pattern(verb="watch"))
+        store.register(pod("u1", "settings"))
+        await clock.sleep(1)
+        put(api, data={"a": "1"})
+        put(api, data={"a": "2"})
+        assert (await store.get(MAP)).data == {"a": b"2"}
+        await clock.sleep(10)
+        assert (await store.get(MAP)).data == {"a": b"2"} and heard == ["u1"]
+        put(api, data={"a": "3"})
+        await clock.sleep(1)
+        assert (await store.get(MAP)).data == {"a": b"3"} and heard == ["u1", "u1"]
+
+    run(scenario)
+
+
 def test_many_who_ask_for_what_is_missing_share_the_question() -> None:
     async def scenario(api: FakeApi, store: ObjectStore, clock: VirtualClock) -> None:
         store.register(pod("u1", "settings"))
