@@ -210,6 +210,24 @@ def deleted(
     return None if is_finished(left) else left
 
 
+def marked_by_force(
+    resource: Resource, value: JsonObject, options: DeleteOptions, now: datetime
+) -> JsonObject | None:
+    """A pod that may run and is deleted by force is first marked with its grace of zero, so that its node
+    hears how little time it has; None = nothing to mark (rest.BeforeDelete sets it before the removal)."""
+    if resource != r.PODS or "deletionTimestamp" in value["metadata"] or options.grace_period_seconds != 0:
+        return None
+    is_over = (value.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    if is_over or not (value.get("spec") or {}).get("nodeName"):
+        return None
+    marked = copy(value)
+    meta_ = marked["metadata"]
+    meta_["deletionTimestamp"] = meta.format_time(now)
+    meta_["deletionGracePeriodSeconds"] = 0
+    meta_["generation"] = meta_.get("generation", 0) + 1
+    return marked
+
+
 def _grace_seconds(resource: Resource, value: JsonObject, options: DeleteOptions) -> int:
     """podStrategy.CheckGracefulDelete; nothing but pods is deleted gracefully."""
     if resource != r.PODS:

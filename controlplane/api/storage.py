@@ -131,7 +131,12 @@ class Storage:
             is_dry = options.dry_run or writer.dry_run
             if is_dry or left == old.value:
                 return (codec.encode(left) if left else old.raw), left is None
+            marked = rules.marked_by_force(kind.resource, old.value, options, self._clock.now())
             try:
+                if marked is not None:
+                    await self._put(kind, old, marked)
+                    options = replace(options, resource_version="")  # held, and is another one now
+                    continue
                 if left is None:
                     return await self._remove(kind, old), True
                 return await self._put(kind, old, left), False

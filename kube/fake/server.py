@@ -222,6 +222,9 @@ class FakeApi:
         self._must_serve(resource)
         value = self.history.get(resource, place)
         rules.check_preconditions(resource, value, options)
+        marked = rules.marked_by_force(resource, value, options, self.clock.now())
+        if marked is not None and not options.dry_run:
+            value = self._write(resource, marked)
         left = rules.deleted(resource, value, options, self.clock.now())
         if options.dry_run:
             return copy(left or value)

@@ -191,6 +191,18 @@ async def test_bound_pod_goes_gracefully_and_is_confirmed_with_its_uid(world: Wo
 
 
 @on_all
+async def test_pod_deleted_by_force_tells_its_node_so_before_it_is_gone(world: World) -> None:
+    world.api.put({**pod("a"), "spec": {"nodeName": "n1"}})
+    options = WatchOptions(resource_version=(await world.client.list(r.PODS)).resource_version)
+    async with aclosing(world.client.watch(r.PODS, options=options)) as events:
+        await world.client.delete(r.PODS, "a", namespace="shop", options=DeleteOptions(0))
+        marked, gone = await anext(events), await anext(events)
+    assert (marked.type, gone.type) == (EventType.MODIFIED, EventType.DELETED)
+    assert marked.json()["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert world.api.find(r.PODS, "a", "shop") is None
+
+
+@on_all
 async def test_finalizer_holds_an_object_until_it_is_taken_away(world: World) -> None:
     body = config("c")
     body["metadata"]["finalizers"] = ["example.com/hold"]

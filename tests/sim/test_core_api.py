@@ -256,13 +256,13 @@ def test_second_delete_only_shortens_the_grace(tmp_path: Path) -> None:
     simulate_cluster(tmp_path, scenario)
 
 
-def test_pod_deleted_by_force_is_stopped_although_the_api_has_it_no_more(tmp_path: Path) -> None:
+def test_pod_deleted_by_force_is_killed_although_the_api_has_it_no_more(tmp_path: Path) -> None:
     async def scenario(node: ClusterNode) -> None:
         node.runtime.behave(DEAF, container_name="app")
-        await up(node, manifest("web", terminationGracePeriodSeconds=3))
+        await up(node, manifest("web", terminationGracePeriodSeconds=600))
         node.delete("web", 0)
         assert not node.has("web")
-        await node.until(node.is_clean, within=5)
+        await node.until(node.is_clean, within=3)
         assert all(one.verb != "delete" for one in node.writes())
 
     simulate_cluster(tmp_path, scenario)
