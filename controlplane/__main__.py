@@ -5,6 +5,7 @@ line otherwise.
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import sys
 
@@ -27,6 +28,7 @@ def run(flags: Flags) -> int:
 
     from aio import log
 
+    _open_many_files()
     log.configure(flags.verbosity, None, "json" if flags.logging_format == "json" else "text")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_until_stopped(flags))
@@ -61,6 +63,13 @@ async def _until_stopped(flags: Flags) -> int:
         _say(f"cannot go on: because {ending.reason}")
         return 1
     return 0
+
+
+def _open_many_files() -> None:
+    """Every watch is a descriptor. The soft limit is for programs that use select(2); Go's runtime raises
+    it as well."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _say(text: str) -> None:
