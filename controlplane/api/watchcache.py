@@ -31,17 +31,35 @@ CHANGES_KEPT = 10_000
 """Of one kind; upstream's ring has 100 to 102,400."""
 REPLAYED = 1000
 """Revisions before the present that a start reads again, so that watchers of before go on where they were."""
+KEPT_WARM = 512
+"""Of one kind: decoded values and encoded events that are kept beside the bytes they come from. Who looks
+looks soon after a write; kept for all, they would be most of the server's memory."""
 RETRY_SECONDS = 1.0
 WAIT_SECONDS = 3.0
 """For a revision that is not there yet (watch_cache.go blockTimeout)."""
 
 
+class Warm:
+    """The last things that keep something made of their bytes; who falls out makes it anew when asked."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: deque[Cached | Change] = deque()
+
+    def note(self, item: Cached | Change) -> None:
+        self._kept.append(item)
+        if len(self._kept) > KEPT_WARM:
+            self._kept.popleft().cool()
+
+
 class Cached:
     """One object at one revision. `place` is its key after the kind's prefix; `value` must not be changed."""
 
-    __slots__ = ("_value", "namespace", "place", "raw", "revision")
+    __slots__ = ("_value", "_warm", "namespace", "place", "raw", "revision")
 
-    def __init__(self, place: str, revision: int, raw: bytes) -> None:
+    def __init__(self, place: str, revision: int, raw: bytes, warm: Warm) -> None:
+        self._warm = warm
         self.place = place
         self.namespace = place.partition("/")[0] if "/" in place else ""
         self.revision = revision
@@ -52,28 +70,42 @@ class Cached:
     def value(self) -> JsonObject:
         if self._value is None:
             self._value = codec.decode(self.raw)
+            self._warm.note(self)
         return self._value
+
+    def cool(self) -> None:
+        self._value = None
 
 
 class Change:
     """One write: `old` None = created, `new` None = removed. `last` is the state after it, for a removal the
     final one with the removal's revision."""
 
-    __slots__ = ("_lines", "last", "new", "old", "revision")
+    __slots__ = ("_lines", "_warm", "last", "new", "old", "revision")
 
-    def __init__(self, revision: int, old: Cached | None, new: Cached | None, last: Cached) -> None:
+    def __init__(
+        self, revision: int, old: Cached | None, new: Cached | None, last: Cached, warm: Warm
+    ) -> None:
+        self._warm = warm
         self.revision = revision
         self.old = old
         self.new = new
         self.last = last
-        self._lines: dict[EventType, bytes] = {}
+        self._lines: tuple[tuple[EventType, bytes], ...] = ()
 
     def line(self, type_: EventType) -> bytes:
         """The event as it goes over the wire, encoded once."""
-        found = self._lines.get(type_)
-        if found is None:
-            found = self._lines[type_] = event_line(type_, self.last.raw)
-        return found
+        for known, line in self._lines:
+            if known is type_:
+                return line
+        if not self._lines:
+            self._warm.note(self)
+        line = event_line(type_, self.last.raw)
+        self._lines = (*self._lines, (type_, line))
+        return line
+
+    def cool(self) -> None:
+        self._lines = ()
 
 
 def event_line(type_: str, raw: bytes) -> bytes:
@@ -88,6 +120,7 @@ class KindCache:
         self.head = codec.head(kind.resource)
         self.forgotten = 0
         self.watchers: set[asyncio.Event] = set()
+        self._warm = Warm()
         self._items: dict[str, Cached] = {}
         self._order: list[str] | None = None
         self._changes: deque[Change] = deque(maxlen=changes_kept)
@@ -132,7 +165,7 @@ class KindCache:
 
     def read(self, record: Record) -> Cached:
         raw = codec.with_version(self.head, record.value, record.mod_revision)
-        return Cached(record.key[len(self.kind.prefix) :], record.mod_revision, raw)
+        return Cached(record.key[len(self.kind.prefix) :], record.mod_revision, raw, self._warm)
 
     def replace(self, records: Sequence[Record], revision: int) -> None:
         """Begin anew from a listing."""
@@ -151,12 +184,13 @@ class KindCache:
             self._items[place] = new
             if old is None:
                 self._order = None
-            change = Change(event.revision, old, new, new)
+            change = Change(event.revision, old, new, new, self._warm)
         else:
             self._items.pop(place, None)
             self._order = None
             raw = codec.with_version(self.head, event.record.value, event.revision)
-            change = Change(event.revision, old, None, Cached(place, event.revision, raw))
+            last = Cached(place, event.revision, raw, self._warm)
+            change = Change(event.revision, old, None, last, self._warm)
         if len(self._changes) == self._changes.maxlen:
             self.forgotten = self._changes[0].revision
         self._changes.append(change)
