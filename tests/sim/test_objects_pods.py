@@ -241,6 +241,30 @@ def test_nothing_changes_while_the_server_is_away_and_all_is_caught_up_afterward
     simulate_objects(tmp_path, scenario)
 
 
+def test_container_that_dies_while_the_server_is_away_comes_back_with_all_it_reads(tmp_path: Path) -> None:
+    async def scenario(node: ObjectNode) -> None:
+        node.put_service("kubernetes", "10.96.0.1", 443)
+        node.put_map("settings", color="red")
+        node.put_map("kube-root-ca.crt", **{"ca.crt": "CA"})
+        node.runtime.images.add_to_registry("reg.example.com/app:1", Pullable("app", password="right"))
+        kind = "kubernetes.io/dockerconfigjson"
+        node.put_secret("pull", type=kind, **{".dockerconfigjson": docker_config("reg.example.com", "right")})
+        pod = mounting("web", CONFIG, token_volume(), imagePullSecrets=[{"name": "pull"}])
+        reference = {"configMapRef": {"name": "settings"}}
+        pod["spec"]["containers"][0] |= {"image": "reg.example.com/app:1", "envFrom": [reference]}
+        await up(node, pod)
+        (first,) = node.running("web").values()
+        node.api.go_away()
+        await node.run(60)
+        node.runtime.world.kill(node.runtime.world.containers[first])
+        await node.until(lambda: first not in node.running("web").values() and bool(node.running("web")))
+        env = node.env("web")
+        assert env["color"] == "red" and env["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
+        assert node.files("web", "config") == {"color": "red"}
+
+    simulate_objects(tmp_path, scenario)
+
+
 def test_agent_that_is_started_again_brings_files_up_to_date(tmp_path: Path) -> None:
     async def scenario(node: ObjectNode) -> None:
         node.put_map("settings", color="red")
