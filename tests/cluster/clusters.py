@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import time
@@ -18,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pykubelet.instance.kubectl import find_kubectl as find_installed
 from pykubelet.instance.layout import Layout
 from scripts import later_suite
 
 UP_SECONDS = 120
 COMMAND_SECONDS = 60
-OLDEST_KUBECTL = (1, 28)
 NEWEST = "1.36"
 
 
@@ -108,25 +106,17 @@ class Cluster:
 
 
 def find_kubectl(kind: str) -> Path:
-    """The program of "PATH" (1.28 or later), or of a later suite for "1.36"; KubectlMissing."""
-    if kind == "PATH":
-        found = shutil.which("kubectl")
-        if found is None or kubectl_version(found) < OLDEST_KUBECTL:
-            raise KubectlMissing("PATH has no kubectl of 1.28 or later: run scripts/setup test")
+    """The program of "PATH", or of a later suite for "1.36"; KubectlMissing.
+
+    Where PATH has none of 1.28 or later, it is the one that `make up` installs there.
+    """
+    found = find_installed() if kind == "PATH" else ""
+    if found:
         return Path(found)
     unpacked = later_suite.find("kubectl")
     if unpacked is None:
-        raise KubectlMissing(f"kubectl {kind} is not unpacked: run scripts/setup test")
+        raise KubectlMissing(f"kubectl {NEWEST} is not unpacked: run scripts/setup test")
     return unpacked.program("kubectl")
-
-
-def kubectl_version(program: str) -> tuple[int, int]:
-    """(0, 0) for one that does not say."""
-    said = subprocess.run(
-        [program, "version", "--client"], capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
-    )
-    found = re.search(r"v(\d+)\.(\d+)", said.stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def wait_until(is_true: Callable[[], Any], what: str, seconds: float = COMMAND_SECONDS) -> Any:
