@@ -27,6 +27,17 @@ from kube.objects.core_v1 import Container, LifecycleHandler, Pod
 from kubelet import actions as a
 from kubelet import events
 from kubelet import happened as h
+from kubelet.action_targets import (
+    attempt_of,
+    container_of,
+    host_of,
+    identity_of,
+    pod_ips,
+    pod_of,
+    pre_stop_of,
+    propagates_mounts,
+    sandbox_of,
+)
 from kubelet.files import LogFiles
 from kubelet.images.model import ImageRequest, ImageResult, ImageSource
 from kubelet.model import ObservedContainer, PodState
@@ -37,7 +48,6 @@ from kubelet.podspec.container_config import container_config
 from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
 from kubelet.podspec.downward import DownwardFacts
 from kubelet.podspec.env import container_env, skipped_keys
-from kubelet.podspec.names import ContainerFacts, PodIdentity
 from kubelet.podspec.sandbox_config import dns_for_pod, sandbox_config
 from kubelet.volumes.service import MountWishes, PodVolumes
 
@@ -135,7 +145,7 @@ class ActionExecutor:
     # Sandbox
 
     async def run_sandbox(self, state: PodState, action: a.RunSandbox) -> h.Result:
-        pod = _pod(state)
+        pod = pod_of(state)
         context = SandboxContext(self.node(), extra_groups=self._groups(state.uid))
         config = sandbox_config(pod, action.attempt, context)
         if not action.attempt:
@@ -186,9 +196,9 @@ class ActionExecutor:
     # Volumes and directories
 
     async def prepare_volumes(self, state: PodState, _action: a.PrepareVolumes) -> h.Result:
-        pod = _pod(state)
+        pod = pod_of(state)
         self.inputs.register(pod)
-        if _propagates_mounts(pod):
+        if propagates_mounts(pod):
             await self.executors.run("mount", self.share_mounts, key=state.uid)
         await self.volumes.mount_all(pod)
         return h.Result()
@@ -202,7 +212,7 @@ class ActionExecutor:
         self.images.forget_pod(state.uid)
         self.inputs.forget(state.uid)
         await self.volumes.remove_pod_dir(state.uid)
-        identity = _identity(state)
+        identity = identity_of(state)
         if identity is not None:
             await self.executors.run("log", self.logs.forget_pod, identity, key=state.uid)
         await self.forget(state.uid)
@@ -211,8 +221,8 @@ class ActionExecutor:
     # Containers
 
     async def ensure_image(self, state: PodState, action: a.EnsureImage) -> h.Result:
-        pod = _pod(state)
-        container = _container(pod, action.container)
+        pod = pod_of(state)
+        container = container_of(pod, action.container)
         meta = pod.metadata
         group = "containers" if container in pod.spec.containers else "initContainers"
         about = events.container_ref(
@@ -230,15 +240,15 @@ class ActionExecutor:
         return h.Result(image_id=result.image_id)
 
     async def create_container(self, state: PodState, action: a.CreateContainer) -> h.Result:
-        pod = _pod(state)
-        container = _container(pod, action.container)
+        pod = pod_of(state)
+        container = container_of(pod, action.container)
         node = self.node()
-        facts = DownwardFacts(node.node_name, node.node_ips, _pod_ips(state, node), node.allocatable)
+        facts = DownwardFacts(node.node_name, node.node_ips, pod_ips(state, node), node.allocatable)
         self.inputs.register(pod)
         environment = await self.inputs.environment(pod, container)
         envs = container_env(pod, container, facts, environment.lookup, environment.services)
         self._tell_skipped(pod, container, environment)
-        wishes = MountWishes(action.restart_count, _pod_ips(state, node), envs)
+        wishes = MountWishes(action.restart_count, pod_ips(state, node), envs)
         mounts = await self.volumes.container_mounts(pod, container, wishes)
         context = ContainerContext(
             node=node,
@@ -250,7 +260,7 @@ class ActionExecutor:
             static_pod=is_static(pod),
         )
         config = container_config(pod, container, action.restart_count, context)
-        box = sandbox_config(pod, _attempt(state, action.sandbox_id), SandboxContext(node))
+        box = sandbox_config(pod, attempt_of(state, action.sandbox_id), SandboxContext(node))
 
         async def create() -> str:
             return await self.runtime.create_container(action.sandbox_id, config, box)
@@ -262,7 +272,7 @@ class ActionExecutor:
 
     async def start_container(self, state: PodState, action: a.StartContainer) -> h.Result:
         made = state.observed.by_id(action.container_id) if state.observed is not None else None
-        identity = _identity(state)
+        identity = identity_of(state)
         if identity is not None and made is not None and made.log_path:
             await self.executors.run("log", self.logs.link, identity, made, key=state.uid)
         async with self._bring_up.at(_START):
@@ -275,7 +285,7 @@ class ActionExecutor:
             await self.runtime.stop_container(action.container_id, max(1, round(action.grace_seconds)))
         except NotFound:
             return h.Result()
-        sandbox_id = _sandbox_of(state, action.container_id)
+        sandbox_id = sandbox_of(state, action.container_id)
         return h.Result(container=await self.observer.container(action.container_id, sandbox_id))
 
     async def remove_container(self, state: PodState, action: a.RemoveContainer) -> h.Result:
@@ -288,18 +298,18 @@ class ActionExecutor:
         return h.Result()
 
     async def run_post_start(self, state: PodState, action: a.RunPostStart) -> h.Result:
-        pod = _pod(state)
-        lifecycle = _container(pod, action.container).lifecycle
+        pod = pod_of(state)
+        lifecycle = container_of(pod, action.container).lifecycle
         if lifecycle is not None and lifecycle.post_start is not None:
-            await self.hooks.run(lifecycle.post_start, pod, action.container_id, _host(state, self.node()))
+            await self.hooks.run(lifecycle.post_start, pod, action.container_id, host_of(state, self.node()))
         return h.Result()
 
     async def run_pre_stop(self, state: PodState, action: a.RunPreStop) -> h.Result:
-        handler = _pre_stop(state, action)
+        handler = pre_stop_of(state, action)
         if handler is None:
             return h.Result()
         pod = state.pod if state.pod is not None else Pod()
-        host = _host(state, self.node())
+        host = host_of(state, self.node())
         try:
             async with asyncio.timeout(action.budget_seconds):
                 await self.hooks.run(handler, pod, action.container_id, host)
@@ -348,7 +358,7 @@ class ActionExecutor:
                 await self.clock.sleep(RESERVED_RETRY_SECONDS)
 
     async def _forget_logs(self, state: PodState, gone: list[ObservedContainer]) -> None:
-        identity = _identity(state)
+        identity = identity_of(state)
         if identity is not None and gone:
             await self.executors.run("log", self.logs.forget_containers, identity, gone, key=state.uid)
 
@@ -373,66 +383,6 @@ class _ImageRefused(Exception):
     def __init__(self, result: ImageResult) -> None:
         super().__init__(result.message)
         self.result = result
-
-
-def _pod(state: PodState) -> Pod:
-    if state.pod is None:
-        raise Rejected(f"cannot act for pod {state.uid}: because its definition is gone")
-    return state.pod
-
-
-def _container(pod: Pod, name: str) -> Container:
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
-        if container.name == name:
-            return container
-    raise Rejected(f'cannot find container "{name}": because the definition has none of that name')
-
-
-def _propagates_mounts(pod: Pod) -> bool:
-    return any(
-        mount.mount_propagation not in (None, "", "None")
-        for container in (*pod.spec.init_containers, *pod.spec.containers)
-        for mount in container.volume_mounts
-    )
-
-
-def _identity(state: PodState) -> PodIdentity | None:
-    if state.pod is None:
-        return None
-    meta = state.pod.metadata
-    return PodIdentity(meta.name, meta.namespace, state.uid)
-
-
-def _pod_ips(state: PodState, node: NodeFacts) -> tuple[str, ...]:
-    if state.pod is not None and state.pod.spec.host_network:
-        return node.node_ips
-    return state.ips
-
-
-def _host(state: PodState, node: NodeFacts) -> str:
-    """Where hooks reach the pod."""
-    return next(iter(_pod_ips(state, node)), "")
-
-
-def _attempt(state: PodState, sandbox_id: str) -> int:
-    boxes = state.observed.sandboxes if state.observed is not None else ()
-    return next((box.attempt for box in boxes if box.id == sandbox_id), 0)
-
-
-def _sandbox_of(state: PodState, container_id: str) -> str:
-    seen = state.observed.by_id(container_id) if state.observed is not None else None
-    return seen.sandbox_id if seen is not None else ""
-
-
-def _pre_stop(state: PodState, action: a.RunPreStop) -> LifecycleHandler | None:
-    """From the definition, or from what the container itself carries when that is gone."""
-    if state.pod is not None:
-        lifecycle = _container(state.pod, action.container).lifecycle
-        return lifecycle.pre_stop if lifecycle is not None else None
-    seen = state.observed.by_id(action.container_id) if state.observed is not None else None
-    if seen is None or not seen.pre_stop:
-        return None
-    return ContainerFacts(PodIdentity("", "", ""), seen.name, pre_stop_json=seen.pre_stop).pre_stop()
 
 
 def _is_image_gone(error: CriError) -> bool:

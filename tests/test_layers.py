@@ -113,6 +113,7 @@ PURE = (
     "kube/streams/translation.py",
     "kube/websocket.py",
     "kubelet/absorb.py",
+    "kubelet/action_targets.py",
     "kubelet/actions.py",
     "kubelet/admission.py",
     "kubelet/configuration/codec.py",
