@@ -1,8 +1,9 @@
 """One end of a WebSocket connection (RFC 6455), without I/O: bytes and calls in, bytes and events out (pure).
 
-Mechanism: `receive` turns what came into whole messages and control events, `take` gives what is to be
-written; both may be called with pieces of any size at any time. Pings are answered and a close is echoed by
-itself. No extensions: nothing is ever compressed.
+Mechanism: `receive` turns what came into messages and control events, `take` gives what is to be written;
+both may be called with pieces of any size at any time. Messages come whole, or, for who asks for `Part`s,
+piece by piece as they arrive: then one of any length costs neither memory nor a long stop. Pings are answered
+and a close is echoed by itself. No extensions: nothing is ever compressed.
 
 The opening handshake is an HTTP request, so only its values are made here: `accept_key`,
 `subprotocols`, `choose_subprotocol`, `request_headers`, `answer_headers`.
@@ -76,6 +77,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a message; `is_last` ends it. Text is not checked to be UTF-8."""
+
+    data: bytes
+    is_last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to one of this end's pings, or one that nobody asked for."""
 
@@ -90,18 +99,35 @@ class Closed:
     reason: str = ""
 
 
-Event = Message | Pong | Closed
+Event = Message | Part | Pong | Closed
+
+
+@dataclass(slots=True)
+class _Head:
+    """Of a frame under way: what is `left` of its payload, and its key, turned to where that begins."""
+
+    opcode: Opcode
+    is_final: bool
+    left: int
+    key: bytes
 
 
 class WebSocket:
     """One end of a connection. `mask` gives four random bytes for each frame of a client's; None is a
-    server, which masks nothing and takes only what is masked."""
+    server, which masks nothing and takes only what is masked. `in_parts`: messages come as `Part`s, and may
+    then be of any length."""
 
     def __init__(
-        self, *, mask: Callable[[], bytes] | None = None, max_message_bytes: int = MAX_MESSAGE_BYTES
+        self,
+        *,
+        mask: Callable[[], bytes] | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        in_parts: bool = False,
     ) -> None:
         self._mask = mask
         self._max = max_message_bytes
+        self._in_parts = in_parts
+        self._head: _Head | None = None
         self._buffer = bytearray()
         self._out = bytearray()
         self._parts: list[bytes] = []
@@ -151,8 +177,18 @@ class WebSocket:
             return events
         self._buffer += data
         try:
-            while not self.is_close_received and (frame := self._next_frame()) is not None:
-                event = self._handle(*frame)
+            while not self.is_close_received:
+                head = self._head or self._next_head()
+                if head is None:
+                    break
+                if self._in_parts and head.opcode < Opcode.CLOSE:
+                    event: Event | None = self._next_part(head)
+                    if event is None:
+                        break
+                elif len(self._buffer) < head.left:
+                    break
+                else:
+                    event = self._handle(head, self._payload(head, head.left))
                 if event is not None:
                     events.append(event)
         except WebSocketError as error:
@@ -161,7 +197,8 @@ class WebSocket:
             raise
         return events
 
-    def _next_frame(self) -> tuple[Opcode, bool, bytes] | None:
+    def _next_head(self) -> _Head | None:
+        """The head of the next frame, once all of it is there; kept until its payload is."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -173,38 +210,61 @@ class WebSocket:
         if is_masked == (self._mask is not None):
             wrong = "masked" if is_masked else "not masked"
             raise WebSocketError(CloseCode.PROTOCOL_ERROR, f"a frame is {wrong}")
-        if length > _MAX_CONTROL:
-            packed = _SHORT if length == _MAX_CONTROL + 1 else _LONG
-            if len(buffer) < at + packed.size:
-                return None
-            (length,) = packed.unpack_from(buffer, at)
-            at += packed.size
-        if opcode < Opcode.CLOSE and self._parts_bytes + length > self._max:
-            raise WebSocketError(CloseCode.TOO_BIG, f"a message is longer than {self._max} bytes")
-        end = at + (4 if is_masked else 0) + length
+        packed = {_MAX_CONTROL + 1: _SHORT, _MAX_CONTROL + 2: _LONG}.get(length)
+        end = at + (packed.size if packed else 0) + (4 if is_masked else 0)
         if len(buffer) < end:
             return None
-        payload = bytes(buffer[end - length : end])
-        if is_masked:
-            payload = apply_mask(payload, bytes(buffer[at : at + 4]))
+        if packed:
+            (length,) = packed.unpack_from(buffer, at)
+        key = bytes(buffer[end - 4 : end]) if is_masked else b""
         del buffer[:end]
-        return opcode, bool(first & _FIN), payload
+        self._head = _Head(opcode, bool(first & _FIN), length, key)
+        self._check_order(self._head)
+        return self._head
 
-    def _handle(self, opcode: Opcode, is_final: bool, payload: bytes) -> Event | None:  # noqa: FBT001
-        if opcode is Opcode.PING:
+    def _check_order(self, head: _Head) -> None:
+        if head.opcode >= Opcode.CLOSE:
+            return
+        if (head.opcode is Opcode.CONTINUATION) == (self._opcode is None):
+            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
+        if not self._in_parts and self._parts_bytes + head.left > self._max:
+            raise WebSocketError(CloseCode.TOO_BIG, f"a message is longer than {self._max} bytes")
+        self._opcode = self._opcode or head.opcode
+
+    def _payload(self, head: _Head, size: int) -> bytes:
+        """The next `size` bytes of the frame, which have come."""
+        payload = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        head.left -= size
+        if head.key:
+            payload = apply_mask(payload, head.key)
+            turned = size % 4
+            head.key = head.key[turned:] + head.key[:turned]
+        if not head.left:
+            self._head = None
+        return payload
+
+    def _next_part(self, head: _Head) -> Part | None:
+        size = min(head.left, len(self._buffer))
+        if head.left and not size:
+            return None
+        is_last = head.is_final and size == head.left
+        if is_last:
+            self._opcode = None
+        return Part(self._payload(head, size), is_last)
+
+    def _handle(self, head: _Head, payload: bytes) -> Event | None:
+        if head.opcode is Opcode.PING:
             if not self.is_close_sent:
                 self._write(Opcode.PONG, payload)
             return None
-        if opcode is Opcode.PONG:
+        if head.opcode is Opcode.PONG:
             return Pong(payload)
-        if opcode is Opcode.CLOSE:
+        if head.opcode is Opcode.CLOSE:
             return self._on_close(payload)
-        if (opcode is Opcode.CONTINUATION) == (self._opcode is None):
-            raise WebSocketError(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
-        self._opcode = self._opcode or opcode
         self._parts.append(payload)
         self._parts_bytes += len(payload)
-        if not is_final:
+        if not head.is_final:
             return None
         whole = payload if len(self._parts) == 1 else b"".join(self._parts)
         is_text = self._opcode is Opcode.TEXT

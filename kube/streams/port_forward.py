@@ -6,7 +6,7 @@ message begins or ends means nothing (KEP-4006, tunnelling).
 
 from __future__ import annotations
 
-from kube.websocket import CloseCode, Closed, Message, WebSocket, WebSocketError
+from kube.websocket import CloseCode, Closed, Part, WebSocket, WebSocketError
 
 
 class Unwrapped:
@@ -15,7 +15,7 @@ class Unwrapped:
     is_ready = True
 
     def __init__(self) -> None:
-        self._socket = WebSocket()
+        self._socket = WebSocket(in_parts=True)
         self._for_backend = bytearray()
         self._is_left = False
 
@@ -34,7 +34,7 @@ class Unwrapped:
             self._is_left = True
             return
         for event in events:
-            if isinstance(event, Message):
+            if isinstance(event, Part):
                 self._for_backend += event.data
             elif isinstance(event, Closed):
                 self._is_left = True

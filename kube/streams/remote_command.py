@@ -21,7 +21,7 @@ from aio.spdy import DATA_PIECE, Session, StreamClosed
 from aio.spdy import Event as SpdyEvent
 from aio.spdy_frames import Data, GoAway, RstStream, SpdyError, SynReply
 from kube.streams.protocols import CLOSE_CHANNEL, TYPE_HEADER, Channel, RemoteProtocol, Wanted
-from kube.websocket import CloseCode, Closed, Message, WebSocket, WebSocketError
+from kube.websocket import CloseCode, Closed, Part, WebSocket, WebSocketError
 
 _SENT_BY_CLIENT = frozenset({Channel.STDIN, Channel.RESIZE})
 
@@ -40,7 +40,10 @@ class RemoteCommand:
         self.is_ready = False
         self.is_over = False
         self._protocol = protocol
-        self._socket = WebSocket()
+        self._socket = WebSocket(in_parts=True)
+        # Of the message that is coming in: its channel, and what of it must wait for the rest.
+        self._number: int | None = None
+        self._rest = b""
         # Go's spdystream knows no windows: who reads no further holds the other end back.
         self._spdy = Session(is_server=False, flow_control=False)
         channels = wanted.channels()
@@ -68,24 +71,38 @@ class RemoteCommand:
         for event in events:
             if isinstance(event, Closed):
                 self.is_over = True
-            elif isinstance(event, Message):
-                self._on_message(event.data)
+            elif isinstance(event, Part):
+                self._on_part(event)
 
-    def _on_message(self, message: bytes) -> None:
-        if not message or self.is_over:
-            return
-        number, payload = message[0], message[1:]
+    def _on_part(self, part: Part) -> None:
+        data = part.data
+        if self._number is None and data:
+            self._number, data = data[0], data[1:]
+            if self._protocol.is_base64:
+                self._number -= ord("0")
+        if self._number is not None and not self.is_over:
+            self._on_data_from_client(self._number, data, is_last=part.is_last)
+        if part.is_last:
+            self._number, self._rest = None, b""
+
+    def _on_data_from_client(self, number: int, data: bytes, *, is_last: bool) -> None:
         if self._protocol.is_base64:
+            # Four characters are three bytes, wherever the parts begin.
+            data = self._rest + data
+            whole = len(data) if is_last else len(data) // 4 * 4
+            self._rest = data[whole:]
             try:
-                number, payload = number - ord("0"), base64.b64decode(payload, validate=True)
+                data = base64.b64decode(data[:whole], validate=True)
             except binascii.Error:
                 self._refuse("a message is not base64")
                 return
         if number == CLOSE_CHANNEL and self._protocol.has_close:
-            self._on_close(payload)
+            self._rest = (self._rest + data)[:2]  # one byte is right, two are wrong: no need for more
+            if is_last:
+                self._on_close(self._rest)
         elif number in _SENT_BY_CLIENT:
             # A channel that the session has not: Kubernetes' servers drop it, as what comes too late.
-            self._send(Channel(number), payload)
+            self._send(Channel(number), data)
         elif number not in Channel.__members__.values():
             self._refuse(f"there is no channel {number}")
 

@@ -140,6 +140,25 @@ def test_input_and_output_arrive_as_they_are(pieces: list[bytes]) -> None:
     assert all(len(one.data) <= (32 << 10) + 1 for one in world.messages)
 
 
+@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.parametrize("protocol", [V5, "v4.base64.channel.k8s.io"])
+def test_a_message_of_any_length_is_passed_on_as_it_comes(protocol: str, size: int) -> None:
+    world = World(protocol)
+    sent = bytes(range(256))
+    if world.protocol.is_base64:
+        world.client.send(b"0" + base64.b64encode(sent), is_text=True)
+    else:
+        world.client.send(b"\x00" + sent)
+    data = world.client.take()
+    halfway = b""
+    for at in range(0, len(data), size):
+        world.translation.from_client(data[at : at + size])
+        world.to_backend()
+        halfway = halfway or world.input.get("stdin", b"")
+    assert world.input["stdin"] == sent
+    assert len(halfway) <= max(size, 3)
+
+
 def test_v5_closing_the_input_ends_its_stream_and_nothing_else() -> None:
     world = World()
     world.say(b"\x00x")

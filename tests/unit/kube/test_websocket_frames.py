@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube.websocket import (
+    MAX_MESSAGE_BYTES,
     CloseCode,
     Closed,
     Event,
     HandshakeError,
     Message,
+    Part,
     Pong,
     WebSocket,
     WebSocketError,
@@ -30,8 +32,8 @@ pytestmark = pytest.mark.pure
 MASK = b"\x37\xfa\x21\x3d"
 
 
-def client(**settings: int) -> WebSocket:
-    return WebSocket(mask=lambda: MASK, **settings)
+def client(max_message_bytes: int = MAX_MESSAGE_BYTES) -> WebSocket:
+    return WebSocket(mask=lambda: MASK, max_message_bytes=max_message_bytes)
 
 
 def fed(socket: WebSocket, data: bytes, sizes: list[int] | None = None) -> list[Event]:
@@ -71,6 +73,54 @@ def test_messages_come_whole_from_any_pieces(messages: list[bytes], sizes: list[
         for message in messages:
             sender.send(message)
         assert fed(receiver, sender.take(), sizes) == [Message(message) for message in messages]
+
+
+@given(
+    st.lists(st.binary(max_size=300), min_size=1, max_size=4),
+    st.lists(st.integers(1, 70), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_parts_of_messages_come_as_they_arrive(
+    messages: list[bytes],
+    sizes: list[int],
+    in_fragments: bool,
+) -> None:
+    socket, data = WebSocket(in_parts=True, max_message_bytes=1), b""
+    for message in messages:
+        whole = client()
+        whole.send(message)
+        data += whole.take()
+        if in_fragments:
+            # The same as a fragment, a ping, and an empty end.
+            data = data[: len(data) - len(message) - 4 - head_size(message)]
+            one = client()
+            one.send(message)
+            frame = bytearray(one.take())
+            frame[0] &= 0x7F
+            data += bytes(frame) + b"\x89\x80" + MASK + b"\x80\x80" + MASK
+    found, current = [], b""
+    for event in fed(socket, data, sizes):
+        assert isinstance(event, Part)
+        current += event.data
+        if event.is_last:
+            found.append(current)
+            current = b""
+    assert found == messages
+
+
+def head_size(message: bytes) -> int:
+    return 2 if len(message) < 126 else 4
+
+
+def test_a_part_comes_before_its_frame_is_whole() -> None:
+    socket = WebSocket(in_parts=True)
+    one = client()
+    one.send(b"x" * 1000)
+    data = one.take()
+    (part,) = fed(socket, data[:500])
+    assert isinstance(part, Part)
+    assert (part.data, part.is_last) == (b"x" * (500 - 8), False)
+    assert fed(socket, data[500:]) == [Part(b"x" * (1000 - 492))]
 
 
 @given(st.binary(max_size=100), st.binary(min_size=4, max_size=4))
