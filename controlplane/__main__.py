@@ -53,9 +53,7 @@ async def _until_stopped(flags: Flags) -> int:
 
             ending = await serve_apart(flags, stop)
     except (OSError, StoreError, Rejected, BadSettings) as error:
-        _say(
-            str(error.strerror or error) if isinstance(error, OSError) and not error.filename else str(error)
-        )
+        _say(_reason(error))
         return 1
     for problem in ending.stop_problems:
         _say(f"the stop was not clean: {problem}")
@@ -70,6 +68,14 @@ def _open_many_files() -> None:
     it as well."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _reason(error: Exception) -> str:
+    """One line; of an OSError without its number, and with the file it is about."""
+    if not isinstance(error, OSError):
+        return " ".join(str(error).split("\n"))
+    because = error.strerror or str(error)
+    return f'cannot use "{error.filename}": because {because}' if error.filename else because
 
 
 def _say(text: str) -> None:

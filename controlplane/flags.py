@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+KUBERNETES_VERSION = "v1.36.2"
+"""Whose API is served; /version says the same."""
 API, SCHEDULER, CONTROLLERS = "api", "scheduler", "controllers"
 COMPONENTS = (API, SCHEDULER, CONTROLLERS)
 DATA_DIR = Path("/var/lib/pykubelet/controlplane")
@@ -86,6 +88,7 @@ def _parser() -> _Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add("--version", action="version", version=f"Kubernetes {KUBERNETES_VERSION}")
     add("--data-dir", type=Path, default=DATA_DIR, metavar="DIR", help="store and certificates (%(default)s)")
     add("--bind-address", type=_address, default="0.0.0.0", metavar="IP", help="(%(default)s)")
     add("--secure-port", type=_port, default=6443, metavar="PORT", help="0 takes any free one (%(default)s)")
