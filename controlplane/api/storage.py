@@ -49,6 +49,17 @@ class Writer:
     field_validation: str = "Ignore"
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an update is of: the object but for its status, or a subresource with rules of its own."""
+
+    subresource: str = ""
+    validate: ValidateUpdate | None = None
+
+
+WHOLE = Part()
+
+
 class Storage:
     def __init__(
         self, store: Store, cache: WatchCache, clock: Clock, admission: Sequence[AdmissionPlugin] = (),
@@ -83,7 +94,7 @@ class Storage:
             value = await self._admit(kind, value, None, writer)
             try:
                 async with self._given(kind, value, None, writer):
-                    _validate(kind, value, None, kind.validate_update)
+                    _validate(kind, value, None, WHOLE)
                     await self._agree(kind, value, None, writer)
                     return await self._create(kind, value, writer)
             except Exists:
@@ -92,25 +103,21 @@ class Storage:
         raise _no_free_name(kind.resource, base)
 
     async def update(
-        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, *, subresource: str = "",
-        validate: ValidateUpdate | None = None,
+        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, part: Part = WHOLE
     ) -> bytes:  # fmt: skip
         """`change` makes the new object of the stored one, which it must leave alone. It is the caller's
-        work to check the body's type; a subresource has rules of its own in `validate`. Returns the object
-        as it is sent."""
+        work to check the body's type. Returns the object as it is sent."""
         for _ in range(ATTEMPTS):
             old = await self.read(kind, namespace, name)
             stored = copy(old.value)
             wanted = self._check(kind, change(copy(stored)), writer)
-            if not subresource:
+            if not part.subresource:
                 kind.default(wanted)
-            value = rules.updated(kind.resource, stored, wanted, subresource)
+            value = rules.updated(kind.resource, stored, wanted, part.subresource)
             value = await self._admit(kind, value, stored, writer)
             try:
                 async with self._given(kind, value, stored, writer):
-                    _validate(
-                        kind, value, stored, validate or kind.validate_update, is_part=bool(subresource)
-                    )
+                    _validate(kind, value, stored, part)
                     await self._agree(kind, value, stored, writer)
                     return old.raw if value == stored else await self._replace(kind, old, value, writer)
             except Conflict:
@@ -246,14 +253,14 @@ def note_strict(found: Sequence[str], writer: Writer) -> None:
     writer.warnings.extend(text for text in found if text not in writer.warnings)
 
 
-def _validate(
-    kind: Kind, value: JsonObject, old: JsonObject | None, validate: ValidateUpdate, *, is_part: bool = False
-) -> None:
-    """`is_part`: the write was of a subresource; what it does not touch is not looked at again."""
+def _validate(kind: Kind, value: JsonObject, old: JsonObject | None, part: Part) -> None:
+    """What a subresource does not touch is not looked at again."""
     found = list(validation.metadata(kind.resource, value))
-    if not is_part and (old is None or kind.resource.plural != "pods"):
+    is_whole = not part.subresource
+    if is_whole and (old is None or kind.resource.plural != "pods"):
         found += kind.validate(value)
-    if old is not None and not (is_part and validate is kind.validate_update):
+    validate = kind.validate_update if is_whole else part.validate
+    if old is not None and validate is not None:
         found += validate(value, old)
     if found:
         refused = InvalidObject(found, kind.resource.kind, value["metadata"].get("name", ""))

@@ -17,7 +17,7 @@ from controlplane.api.handlers.verbs import (
 )
 from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
 from controlplane.api.registry.model import Kind
-from controlplane.api.storage import Storage, Writer
+from controlplane.api.storage import Part, Storage, Writer
 from kube import errors, meta, rules, scale, status, structure
 from kube.client import resources as r
 from kube.client.model import JsonObject
@@ -114,7 +114,7 @@ class Subresources:
         self, kind: Kind, info: RequestInfo, change: Callable[[JsonObject], JsonObject], writer: Writer
     ) -> None:
         """Spec and status at once, which no client may write together."""
-        await self._storage.update(kind, info.namespace, info.name, change, writer, subresource="binding")
+        await self._storage.update(kind, info.namespace, info.name, change, writer, Part("binding"))
 
     async def evict(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """pods/NAME/eviction: a delete with the eviction's options."""

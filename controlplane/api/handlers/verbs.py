@@ -12,7 +12,7 @@ from controlplane.api.handlers.watches import Watches
 from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
 from controlplane.api.registry import pods
 from controlplane.api.registry.model import Kind, ValidateUpdate
-from controlplane.api.storage import Storage, Writer, note_strict
+from controlplane.api.storage import Part, Storage, Writer, note_strict
 from kube import patch, rules, schema, status, structure
 from kube.client import resources as r
 from kube.client.model import JsonObject, copy
@@ -108,12 +108,10 @@ class Verbs:
         subresource = info.subresource
         if kind.resource == r.NAMESPACES and subresource != "status":
             change, subresource = _of_namespace(change, is_finalize=subresource == "finalize"), ""
-        validate: ValidateUpdate | None = None
-        if part := _PARTS_OF_PODS.get(subresource):
-            change, validate = _of_pod(kind, change, part[0]), part[1]
-        stored = await self.storage.update(
-            kind, info.namespace, info.name, change, writer, subresource=subresource, validate=validate
-        )
+        part = Part(subresource)
+        if found := _PARTS_OF_PODS.get(subresource):
+            change, part = _of_pod(kind, change, found[0]), Part(subresource, found[1])
+        stored = await self.storage.update(kind, info.namespace, info.name, change, writer, part)
         return answer(writer, stored)
 
 
