@@ -31,7 +31,8 @@ OURS = {*MAY_IMPORT, *MAY_IMPORT_ANYTHING}
 # Leaves that nothing third-party may creep into. uvloop is for entry points alone.
 STDLIB_ONLY = ("aio", "cgroups")
 ENTRY_POINTS = (
-    "kubelet/__main__.py", "controlplane/__main__.py", "pykubelet/**/*.py", "cri/conformance/__main__.py", "bench/**/*.py",
+    "kubelet/__main__.py", "controlplane/__main__.py", "pykubelet/**/*.py",
+    "cri/conformance/__main__.py", "bench/**/*.py",
 )  # fmt: skip
 
 # Modules that decide. Patterns of files to come match nothing until they are there.
@@ -68,6 +69,7 @@ PURE = (
     "controlplane/api/printers/*.py",
     "controlplane/api/registry/*.py",
     "controlplane/api/streaming/answer_reading.py",
+    "controlplane/api/streaming/forward_channels.py",
     "controlplane/api/streaming/questions.py",
     "controlplane/api/streaming/targets.py",
     "controlplane/bootstrap/objects.py",
