@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from kube.http_server.model import Tunnel
 
 LAST_WORDS_SECONDS = 10.0
 """For what a node still has to say when it takes no more: a command's exit code may be among it."""
+
+
+LINGER_SECONDS = 0.5
 
 
 async def join(client: Tunnel, node: Tunnel) -> None:
@@ -18,12 +22,24 @@ async def join(client: Tunnel, node: Tunnel) -> None:
         await asyncio.wait((to_node, to_client), return_when=asyncio.FIRST_COMPLETED)
         if to_node.done() and not to_node.result():
             await asyncio.wait((to_client,), timeout=LAST_WORDS_SECONDS)
+        if to_client.done() and to_client.result():
+            to_node.cancel()
+            await _drain(client)
     finally:
         for task in (to_node, to_client):
             task.cancel()
         await asyncio.gather(to_node, to_client, return_exceptions=True)
         node.close()
         client.close()
+
+
+async def _drain(client: Tunnel) -> None:
+    """What the client still sends is read and dropped: a connection closed before that is reset, and what the
+    node said last may be lost with it."""
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while await client.read():
+                pass
 
 
 async def _copy(source: Tunnel, target: Tunnel) -> bool:

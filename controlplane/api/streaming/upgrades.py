@@ -1,8 +1,9 @@
 """Exec, attach and port-forward: the client's upgraded connection joined to the node's.
 
 SPDY is passed through byte for byte, and so is a WebSocket where the node declares that it takes it, or where
-nothing here could translate it. For any other node a WebSocket becomes SPDY here (`kube.streams`). The node
-is asked first: what it refuses is still an HTTP answer.
+nothing here could translate it. For any other node a WebSocket becomes SPDY here (`kube.streams`), and so do
+the channels of old port-forwards for every node. The node is asked first: what it refuses is still an HTTP
+answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Protocol
 
 from controlplane.api.model import Request, Response
 from controlplane.api.streaming.exchange import Answer, NodeClient, Question, Unreachable
+from controlplane.api.streaming.forward_channels import PROTOCOLS, ForwardChannels
 from controlplane.api.streaming.joining import join
+from controlplane.api.streaming.questions import forwarded_ports
 from controlplane.api.streaming.targets import Target
 from kube import status
 from kube.errors import Status
@@ -31,7 +34,7 @@ from kube.streams.protocols import (
 )
 from kube.streams.remote_command import RemoteCommand
 from kube.streams.translation import Translation
-from kube.websocket import HandshakeError, answer_headers, subprotocols
+from kube.websocket import HandshakeError, answer_headers, choose_subprotocol, subprotocols
 
 IDLE_SECONDS = 4 * 3600.0
 """Of a translated session in which nothing passes (kubelet's streamingConnectionIdleTimeout)."""
@@ -49,11 +52,13 @@ _HOP_BY_HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """What the client is told, and what stands between the two."""
+    """What the client is told, and what stands between the two. `is_for_all`: also for nodes that take
+    WebSockets."""
 
     headers: dict[str, str]
     version: str
     translation: Translation
+    is_for_all: bool = False
 
 
 class Translate(Protocol):
@@ -76,10 +81,15 @@ def remote_command(wanted: Wanted) -> Translate:
 
 
 def port_forward(request: Request) -> Translated | None:
-    """SPDY inside WebSocket messages to SPDY."""
-    if PORT_FORWARD_TUNNEL not in offered_protocols(request.headers):
+    """SPDY inside WebSocket messages, or the channels of older clients, to SPDY."""
+    offered = offered_protocols(request.headers)
+    if PORT_FORWARD_TUNNEL in offered:
+        return Translated(_handshake(request, PORT_FORWARD_TUNNEL), PORT_FORWARD, Unwrapped())
+    chosen = choose_subprotocol(offered, PROTOCOLS)
+    if chosen is None:
         return None
-    return Translated(_handshake(request, PORT_FORWARD_TUNNEL), PORT_FORWARD, Unwrapped())
+    channels = ForwardChannels(forwarded_ports(request), is_base64=PROTOCOLS[chosen])
+    return Translated(_handshake(request, chosen), PORT_FORWARD, channels, is_for_all=True)
 
 
 async def upgrade(
@@ -88,9 +98,9 @@ async def upgrade(
     """The answer to a request for an upgrade; with `path` the node is asked."""
     if not request.upgrade:
         raise status.bad_request("Upgrade request required")
-    if request.upgrade == "websocket" and not target.takes_websockets:
+    if request.upgrade == "websocket":
         translated = translate(request)
-        if translated is not None:
+        if translated is not None and (translated.is_for_all or not target.takes_websockets):
             return await _translated(client, target, path, translated)
     return await passed_through(client, target, Question(request.method, path, handshake_headers(request)))
 

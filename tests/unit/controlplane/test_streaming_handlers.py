@@ -488,3 +488,29 @@ async def test_proxy_streams_what_is_large_and_tunnels_what_upgrades(tmp_path: P
             assert (await client.ask(head)).code == 101
             await client.send(b"hello")
             assert await client.reader.readexactly(5) == b"hello"
+
+
+async def test_last_words_of_a_node_reach_a_client_that_is_still_sending(tmp_path: Path) -> None:
+    async def head(tunnel: Tunnel) -> None:
+        await tunnel.read()
+        await tunnel.write(b"enough")
+
+    async def serve(request: Request) -> Response:
+        return Response(headers={"Upgrade": "SPDY/3.1"}, upgrade=head)
+
+    async with streaming(tmp_path, serve) as world:
+        for _ in range(5):
+            async with world.client() as client:
+                assert (await client.ask(spdy(EXEC.format("web"), "v4.channel.k8s.io"))).code == 101
+                pouring = asyncio.create_task(_pour(client))
+                assert await client.reader.readexactly(6) == b"enough"
+                pouring.cancel()
+                await asyncio.wait((pouring,))
+
+
+async def _pour(client: Client) -> None:
+    try:
+        while True:
+            await client.send(b"x" * 65536)
+    except ConnectionError:
+        return
