@@ -131,7 +131,8 @@ def updated(resource: Resource, old: JsonObject, body: JsonObject, subresource: 
     elif not subresource and resource in WITH_STATUS:
         _take_over(value, old, "status")
     _check_finalizers(resource, old, value)
-    if resource in WITH_GENERATION and _spec_of(value) != _spec_of(old):
+    is_wish = subresource != "binding"  # a pod that was given its node is still of its first generation
+    if resource in WITH_GENERATION and is_wish and _spec_of(value) != _spec_of(old):
         value["metadata"]["generation"] = old_meta.get("generation", 0) + 1
     return value
 

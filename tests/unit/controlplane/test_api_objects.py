@@ -119,7 +119,7 @@ async def test_pod_that_is_running_goes_with_grace(api: World) -> None:
     binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "web"}, "target": {"name": "n1"}}
     await api.do("POST", f"{PODS}/web/binding", binding, code=201)
     bound = await api.do("GET", f"{PODS}/web")
-    assert bound["spec"]["nodeName"] == "n1"
+    assert bound["spec"]["nodeName"] == "n1" and bound["metadata"]["generation"] == 1
     assert bound["status"]["conditions"][0]["type"] == "PodScheduled"
     refused = await api.do("POST", f"{PODS}/web/binding", binding, code=409)
     assert 'already assigned to node "n1"' in refused["message"]
