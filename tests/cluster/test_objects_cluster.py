@@ -10,7 +10,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ class Agent:
 
 @asynccontextmanager
 async def agent_of(plane: Plane) -> AsyncIterator[Agent]:
+    before = sockets()
     agent = Agent(plane, plane.root)
     tasks = [asyncio.ensure_future(loop()) for loop in agent.loops.values()]
     try:
@@ -118,6 +119,17 @@ async def agent_of(plane: Plane) -> AsyncIterator[Agent]:
         await agent.inputs.close()
         await agent.client.close()
         await agent.admin.close()
+        # A watch that is ended says goodbye to TLS in the background.
+        await until(lambda: sockets() <= before)
+
+
+def sockets() -> set[str]:
+    """The sockets of this process."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(entry.readlink()))
+    return {name for name in found if name.startswith("socket:")}
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
