@@ -7,7 +7,6 @@ starts with, then the parts that are its clients. Stopping goes the other way: c
 from __future__ import annotations
 
 import asyncio
-import gc
 import ssl
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -17,7 +16,7 @@ from aio import log
 from aio.clock import Clock, SystemClock
 from aio.errors import cannot
 from aio.supervise import Ending, Stage, Supervisor
-from controlplane import components
+from controlplane import collection, components
 from controlplane.access import Credentials, Gate, keep_credentials
 from controlplane.api.http import HttpServer
 from controlplane.api.model import UserInfo
@@ -44,6 +43,7 @@ STAGES = (Stage("clients", 0.8), Stage("server", 0.2))
 async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
     """Run the API server, and with it the components that are asked for, until `stop`. Raises what it cannot
     start with: OSError, StoreError, BadCertificate, BadTokenFile."""
+    collection.tune()
     clock, place = SystemClock(), place_of(flags)
     bootstrapped = asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -114,6 +114,5 @@ def _announce(flags: Flags, place: Place, port: int) -> None:
     if flags.address_file:
         told = f"{joined(place.advertised, port)}\n".encode()
         write_atomically(Path(flags.address_file), told, mode=0o644)
-    gc.collect()
-    gc.freeze()
+    collection.settle()
     _log.info("Serving", address=f"{flags.bind_address}:{port}", advertised=place.advertised)
