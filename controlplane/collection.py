@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, set for a server whose caches are large, live long and have no cycles."""
+"""The cyclic garbage collector, set for a server whose caches are large, live long and have no cycles."""
 
 from __future__ import annotations
 
