@@ -109,6 +109,7 @@ PURE = (
     "kube/selection.py",
     "kube/selectors.py",
     "kube/status.py",
+    "kube/streams/port_channels.py",
     "kube/streams/port_forward.py",
     "kube/streams/protocols.py",
     "kube/streams/remote_command.py",

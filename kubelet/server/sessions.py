@@ -18,6 +18,8 @@ from cri.service import RuntimeService, Streams
 from cri.streaming_http import Upgraded, upgrade
 from kube.http_server.model import Request, Response, Tunnel
 from kube.streams.carry import SocketTunnel, carry
+from kube.streams.port_channels import PROTOCOLS as PORT_CHANNELS
+from kube.streams.port_channels import PortChannels, read_ports
 from kube.streams.port_forward import Unwrapped
 from kube.streams.protocols import (
     PORT_FORWARD,
@@ -188,11 +190,23 @@ def _port_forward_protocol(request: Request) -> tuple[dict[str, str], Translatio
             raise _Refused(403, said)
         return {"Upgrade": SPDY, VERSION_HEADER: PORT_FORWARD}, PassThrough()
     if request.upgrade == "websocket":
-        protocol = choose_subprotocol(subprotocols(request.headers), (PORT_FORWARD_TUNNEL,))
-        if protocol is None:
-            raise _Refused(400, f"port-forward over WebSocket needs the subprotocol {PORT_FORWARD_TUNNEL}")
-        return _handshake(request, protocol), Unwrapped()
+        return _port_forward_over_web_socket(request)
     raise _Refused(400, "Upgrade request required")
+
+
+def _port_forward_over_web_socket(request: Request) -> tuple[dict[str, str], Translation]:
+    offered = subprotocols(request.headers) or ("",)
+    protocol = choose_subprotocol(offered, (PORT_FORWARD_TUNNEL, *PORT_CHANNELS))
+    if protocol is None:
+        raise _Refused(400, f"port-forward over WebSocket needs the subprotocol {PORT_FORWARD_TUNNEL}")
+    headers = _handshake(request, protocol)
+    if protocol == PORT_FORWARD_TUNNEL:
+        return headers, Unwrapped()
+    try:
+        ports = read_ports(request.query.get("port", ()))
+    except ValueError as error:
+        raise _Refused(400, str(error)) from error
+    return headers, PortChannels(ports, is_base64=PORT_CHANNELS[protocol])
 
 
 def _handshake(request: Request, protocol: str) -> dict[str, str]:

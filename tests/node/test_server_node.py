@@ -215,6 +215,17 @@ async def test_port_forward_carries_several_connections_both_ways(stage: Scene, 
 
 
 @on_stage
+async def test_an_older_port_forward_has_its_channels(stage: Scene) -> None:
+    await stage.start("main", "nc -ll -p 8080 -e cat")
+    target = f"/portForward/{NAMESPACE}/{POD}?port=8080,81"
+    async with channel_client(stage.client(), target, V4) as client:
+        await client.until_received(3, b"refused")
+        assert client.received[0] == (8080).to_bytes(2, "little")
+        await client.send(0, b"hello" * 50_000)
+        await client.until_received(0, b"hello" * 50_000)
+
+
+@on_stage
 async def test_what_cannot_be_run_is_an_answer_or_a_status(stage: Scene) -> None:
     await stage.start("main", SLEEP)
     me = stage.client()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aio.spdy import Session
 from aio.spdy_frames import Data, SynStream
+from kube.streams.port_channels import PortChannels, read_ports
 from kube.streams.port_forward import Unwrapped
 from kube.streams.protocols import (
     REMOTE_COMMANDS,
@@ -380,3 +381,121 @@ def test_frames_of_the_backend_that_concern_nobody_are_dropped() -> None:
     world.translation.from_backend(other.take())
     world.to_client()
     assert not world.translation.is_over
+
+
+class Forward:
+    """An older port-forward to two ports, with a client and a backend at its ends."""
+
+    def __init__(self, *, is_base64: bool = False) -> None:
+        self.translation = PortChannels((80, 8080), is_base64=is_base64)
+        self.client = WebSocket(mask=lambda: b"abcd")
+        self.backend = Session(is_server=True, flow_control=False)
+        self.opened: dict[int, dict[str, str]] = {}
+        self.heard: list[bytes] = []
+        self.closed: Closed | None = None
+        self.received: dict[int, bytes] = {}
+        self.ended: list[int] = []
+        self.to_backend()
+
+    def to_backend(self) -> None:
+        if data := self.client.take():
+            self.translation.from_client(data)
+        for event in self.backend.receive(self.translation.for_backend()):
+            if isinstance(event, SynStream):
+                self.opened[event.stream_id] = dict(event.headers)
+            elif isinstance(event, Data):
+                self.received[event.stream_id] = self.received.get(event.stream_id, b"") + event.data
+                self.ended += [event.stream_id] if event.fin else []
+
+    def to_client(self) -> None:
+        if data := self.backend.take():
+            self.translation.from_backend(data)
+        for event in self.client.receive(self.translation.for_client()):
+            if isinstance(event, Message):
+                self.heard.append(event.data)
+            elif isinstance(event, Closed):
+                self.closed = event
+
+    def accept(self) -> None:
+        for stream_id in self.opened:
+            self.backend.reply(stream_id)
+        self.to_client()
+        self.to_backend()
+
+
+def test_older_port_forwards_have_a_pair_of_channels_per_port() -> None:
+    forward = Forward()
+    kinds = [(one["streamtype"], one["port"], one["requestid"]) for one in forward.opened.values()]
+    assert kinds == [("error", "80", "0"), ("data", "80", "0"), ("error", "8080", "1"), ("data", "8080", "1")]
+    assert not forward.translation.is_ready
+    forward.accept()
+    assert forward.heard == [b"\x00\x50\x00", b"\x01\x50\x00", b"\x02\x90\x1f", b"\x03\x90\x1f"]
+    error, data, other_error, other_data = forward.opened
+    assert forward.ended == [error, other_error]
+    for message in (b"\x00to 80", b"\x02to 8080", b"\x01to nobody", b"\x07nowhere", b"", b"\x02"):
+        forward.client.send(message)
+    forward.to_backend()
+    assert {key: value for key, value in forward.received.items() if value} == {
+        data: b"to 80",
+        other_data: b"to 8080",
+    }
+    forward.heard.clear()
+    forward.backend.send(other_data, b"from 8080")
+    forward.backend.send(error, b"refused")
+    forward.to_client()
+    assert forward.heard == [b"\x02from 8080", b"\x01refused"]
+
+
+def test_an_older_port_forward_is_over_when_every_connection_is() -> None:
+    forward = Forward()
+    forward.accept()
+    error, data, other_error, other_data = forward.opened
+    for stream_id in (error, data, other_error):
+        forward.backend.send(stream_id, b"", fin=True)
+    forward.to_client()
+    forward.client.send(b"\x00too late")
+    forward.to_backend()
+    states = [(forward.closed, forward.translation.is_over, forward.translation.awaits_client)]
+    forward.backend.reset(other_data)
+    forward.to_client()
+    states.append((forward.closed, forward.translation.is_over, forward.translation.awaits_client))
+    forward.to_backend()
+    states.append((forward.closed, forward.translation.is_over, forward.translation.awaits_client))
+    assert states == [(None, False, False), (Closed(1000), True, True), (Closed(1000), True, False)]
+
+
+def test_older_port_forwards_may_be_text() -> None:
+    forward = Forward(is_base64=True)
+    forward.accept()
+    assert forward.heard[3] == b"3" + base64.b64encode(b"\x90\x1f")
+    forward.client.send(b"2" + base64.b64encode(b"to 8080"), is_text=True)
+    data = forward.client.take()
+    for at in range(len(data)):
+        forward.translation.from_client(data[at : at + 1])
+    forward.to_backend()
+    assert forward.received[list(forward.opened)[3]] == b"to 8080"
+    forward.client.send(b"0*", is_text=True)
+    forward.to_backend()
+    forward.to_client()
+    assert forward.closed is not None
+    assert forward.closed.code == 1002
+
+
+def test_an_older_port_forward_ends_with_either_side() -> None:
+    left, lost, broken, strange, closed = (Forward() for _ in range(5))
+    left.translation.client_ended()
+    lost.translation.backend_ended("it was reset")
+    lost.to_client()
+    assert lost.closed == Closed(1011, "it was reset")
+    broken.translation.from_client(b"\xff\xff")
+    strange.translation.from_backend(b"\x80\x02\x00\x01\x00\x00\x00\x00")
+    closed.client.close()
+    closed.to_backend()
+    assert all(one.translation.is_over for one in (left, lost, broken, strange, closed))
+
+
+def test_ports_are_lists_of_lists() -> None:
+    assert read_ports(("80,8080", "1")) == (80, 8080, 1)
+    for wrong in ((), ("",), ("0",), ("65536",), ("x",), ("80,",), ("1",) * 40):
+        with pytest.raises(ValueError, match="port"):
+            read_ports(wrong)
