@@ -33,8 +33,8 @@ WORDS = (
 SCALARS: dict[str, tuple[Any, ...]] = {
     "string": WORDS, "bool": (True, False), "int32": (0, 1, 80, -1, 30001, 70000), "int64": (0, 1, 80, -1),
     "double": (1, 1.5), "bytes": ("YQ==", "!"), "Quantity": ("1", "100m", "1Gi", 5),
-    "IntOrString": (0, "25%"), "Time": ("2026-01-01T00:00:00Z",), "MicroTime": ("2026-01-01T00:00:00.000000Z",), "any": ({}, 1),
-    "object": ({}, {"a": 1}),
+    "IntOrString": (0, "25%"), "Time": ("2026-01-01T00:00:00Z",),
+    "MicroTime": ("2026-01-01T00:00:00.000000Z",), "any": ({}, 1), "object": ({}, {"a": 1}),
 }  # fmt: skip
 
 
@@ -121,8 +121,9 @@ VALUES = (
 )  # fmt: skip
 BODIES = (
     b"", b"{}", b"null", b"[]", b"1", b"\xff", b'{"metadata":null}', b'{"metadata":{"name":1}}',
-    b'{"spec":[]}', b'[{"op":"add"}]', b'[{"op":"remove","path":"/metadata"}]', b'[{"op":"replace","path":"","value":3}]',
-    b'[{"op":"move","from":"/metadata","path":"/metadata/labels"}]', b'{"spec":null}', b'{"$patch":"delete"}',
+    b'{"spec":[]}', b'[{"op":"add"}]', b'[{"op":"remove","path":"/metadata"}]',
+    b'[{"op":"replace","path":"","value":3}]', b'[{"op":"move","from":"/metadata","path":"/metadata/labels"}]',
+    b'{"spec":null}', b'{"$patch":"delete"}',
     b'{"metadata":{"labels":{"$patch":"delete"}}}', b'{"spec":{"containers":[{"$patch":"replace"}]}}',
     b'{"spec":{"$setElementOrder/containers":[{"name":"x"}]}}', b'{"spec":{"template":null,"selector":null}}',
     b'{"preconditions":3,"gracePeriodSeconds":"x","propagationPolicy":4,"dryRun":"x"}', b"k8s\x00",
