@@ -122,7 +122,8 @@ VALUES = (
 BODIES = (
     b"", b"{}", b"null", b"[]", b"1", b"\xff", b'{"metadata":null}', b'{"metadata":{"name":1}}',
     b'{"spec":[]}', b'[{"op":"add"}]', b'[{"op":"remove","path":"/metadata"}]',
-    b'[{"op":"replace","path":"","value":3}]', b'[{"op":"move","from":"/metadata","path":"/metadata/labels"}]',
+    b'[{"op":"replace","path":"","value":3}]',
+    b'[{"op":"move","from":"/metadata","path":"/metadata/labels"}]',
     b'{"spec":null}', b'{"$patch":"delete"}',
     b'{"metadata":{"labels":{"$patch":"delete"}}}', b'{"spec":{"containers":[{"$patch":"replace"}]}}',
     b'{"spec":{"$setElementOrder/containers":[{"name":"x"}]}}', b'{"spec":{"template":null,"selector":null}}',
