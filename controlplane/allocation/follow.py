@@ -48,7 +48,8 @@ class Addresses:
         except _REFUSALS:
             self._services.undo(taken)
             raise
-        if dry_run:
+        if dry_run or value == old:
+            # Nothing was written. What equals an object that has changed meanwhile may have taken something.
             self._services.undo(taken)
 
     def _catch_up(self) -> None:

@@ -49,9 +49,10 @@ def deployment(name: str, replicas: int = 2) -> Json:
 
 
 class World:
-    def __init__(self, server: ApiServer, store: MemoryStore) -> None:
+    def __init__(self, server: ApiServer, store: MemoryStore, services: Services | None = None) -> None:
         self.server = server
         self.store = store
+        self.services = services or Services("10.96.0.0/12", ports(), lambda: 0)
 
     async def ask(
         self,
@@ -125,7 +126,7 @@ async def world(
     server = ApiServer(store, used, access, changes_kept=changes_kept)
     await server.start()
     try:
-        yield World(server, store)
+        yield World(server, store, services)
     finally:
         await server.stop()
         await store.close()

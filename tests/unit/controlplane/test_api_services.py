@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
 
-from tests.unit.controlplane.api_world import Json, World, in_world
+from controlplane.api.registry import KINDS
+from tests.unit.controlplane.api_world import Json, World, in_world, world
 
 pytestmark = pytest.mark.pure
 SERVICES = "/api/v1/namespaces/default/services"
@@ -115,7 +118,7 @@ async def test_one_node_port_for_many_at_once_goes_to_one(api: World) -> None:
 @in_world
 async def test_what_is_stored_by_others_is_held_too(api: World) -> None:
     """As the `kubernetes` Service, which is written at the start."""
-    kind = next(kind for kind in api.server.cache._registry if kind.resource.plural == "services")
+    kind = next(kind for kind in KINDS if kind.resource.plural == "services")
     value = (
         b'{"apiVersion":"v1","kind":"Service","metadata":{"resourceVersion":"","name":"k","namespace":'
         b'"default","uid":"u"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1"]}}'
@@ -131,3 +134,45 @@ async def test_two_stacks_are_refused_on_a_cluster_of_one(api: World) -> None:
     assert refused["details"]["causes"][0]["field"] == "spec.ipFamilyPolicy"
     refused = await api.do("POST", SERVICES, _service("a", ipFamilies=["IPv6"]), code=422)
     assert refused["details"]["causes"][0]["field"] == "spec.ipFamilies[0]"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_any_order_of_writes_nothing_is_held_twice_or_for_nobody(seed: int) -> None:
+    async def inside() -> None:
+        async with world() as api:
+            workers = (_churn(api, Random(seed * 100 + number)) for number in range(12))
+            codes = Counter(code for part in await asyncio.gather(*workers) for code in part)
+            assert {200, 201, 404, 409, 422} <= set(codes)
+            specs = [item["spec"] for item in (await api.do("GET", SERVICES))["items"]]
+            addresses = [spec["clusterIP"] for spec in specs]
+            ports = [port["nodePort"] for spec in specs for port in spec["ports"] if "nodePort" in port]
+            assert len(set(addresses)) == len(addresses)
+            assert len(set(ports)) == len(ports)
+            for spec in specs:
+                assert (spec["type"] == "NodePort") is ("nodePort" in spec["ports"][0])
+            for item in (await api.do("GET", SERVICES))["items"]:
+                await api.do("DELETE", f"{SERVICES}/{item['metadata']['name']}")
+            await api.do("POST", SERVICES, _service("last", type="NodePort"))
+            assert (len(api.services.addresses), len(api.services.ports)) == (1, 1)
+
+    asyncio.run(inside())
+
+
+async def _churn(api: World, random: Random) -> list[int]:
+    codes = []
+    for _ in range(60):
+        path = f"{SERVICES}/s{random.randint(0, 15)}"
+        spec: Json = {"type": random.choice(("ClusterIP", "NodePort", "NodePort")), "ports": [{"port": 80}]}
+        if spec["type"] == "NodePort" and random.random() < 0.5:
+            spec["ports"][0]["nodePort"] = random.randint(30000, 30020)
+        if random.random() < 0.3:
+            spec["clusterIP"] = f"10.96.0.{random.randint(1, 40)}"
+        chance = random.random()
+        if chance < 0.45:
+            answer = await api.ask("POST", SERVICES, _service(path.rpartition("/")[2], **spec))
+        elif chance < 0.65:
+            answer = await api.ask("PATCH", path, {"spec": {"type": spec["type"]}}, content_type=MERGE)
+        else:
+            answer = await api.ask("DELETE", path)
+        codes.append(answer.code)
+    return codes
