@@ -7,8 +7,10 @@ refused; a write whose end nobody knows keeps its numbers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from aio import log
 from controlplane.allocation.services import Services
@@ -33,10 +35,25 @@ class Addresses:
         self._source: KindCache = cache.of(r.SERVICES)
         self._position = -1
         self._known: dict[str, JsonObject] = {}
+        self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def given(self, value: JsonObject, old: JsonObject | None, *, dry_run: bool) -> AsyncIterator[None]:
-        """Fill in `value`; inside, it is validated and written. Invalid when it cannot be had."""
+        """Fill in `value`; inside, it is validated and written. Invalid when it cannot be had.
+
+        Writes of one Service go one after the other, so that what a refused one gives back is not what
+        another is about to store."""
+        meta = value["metadata"]
+        place = f"{meta['namespace']}/{meta['name']}"
+        lock = self._writing.get(place) or asyncio.Lock()
+        self._writing[place] = lock
+        async with lock, self._given(value, old, dry_run=dry_run):
+            yield
+
+    @asynccontextmanager
+    async def _given(
+        self, value: JsonObject, old: JsonObject | None, *, dry_run: bool
+    ) -> AsyncIterator[None]:
         await self._cache.reach_latest()
         self._catch_up()
         try:
