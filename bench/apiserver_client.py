@@ -24,6 +24,7 @@ PODS = f"{NAMESPACE}/pods"
 LISTED = "/api/v1/namespaces/listed/configmaps"
 _LENGTH = b"content-length:"
 _STAMP = b'"sent":"'
+_ADDED = b'"type":"ADDED"'
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -173,17 +174,14 @@ class Watcher(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         text = self._tail + data
-        at = text.find(_STAMP)
-        end = 0
+        end = text.rfind(b"\n") + 1
+        self._tail = text[end:]
+        self.events += text.count(_ADDED, 0, end)
+        at = text.find(_STAMP, 0, end)
         while at >= 0:
-            end = text.find(b'"', at + len(_STAMP))
-            if end < 0:
-                break
-            self.ages.append(now - float(text[at + len(_STAMP) : end]))
-            at = text.find(_STAMP, end)
-        rest = text[at:] if at >= 0 else text[max(end, len(text) - len(_STAMP)) :]
-        self.events += text.count(b'"type":"ADDED"') - rest.count(b'"type":"ADDED"')
-        self._tail = rest
+            at += len(_STAMP)
+            self.ages.append(now - float(text[at : text.index(b'"', at)]))
+            at = text.find(_STAMP, at, end)
 
 
 def context(job: Job) -> ssl.SSLContext:
