@@ -10,7 +10,9 @@ writes the local copy does not show yet waits for it, so that nothing is ever do
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -18,8 +20,9 @@ import msgspec
 
 from aio import log as logs
 from aio.clock import Clock
+from aio.errors import Bug
 from aio.queue import KeyedQueue
-from controlplane.controllers.base import INDEXES, Controller, View, Writer
+from controlplane.controllers.base import INDEXES, Controller, View, Writer, key_of
 from controlplane.recorder import Recorder
 from kube import status
 from kube.cache import Cache, Change
@@ -89,10 +92,18 @@ class Runner:
             def note(change: Change[JsonObject], kind: Resource = kind) -> None:
                 for value in (change.old, change.new):
                     if value is not None:
-                        for key in controller.keys(kind, value, self._view):
-                            running.queue.add(key)
+                        self._queue(running, kind, value)
 
             self._caches[kind].add_handler(note)
+
+    def _queue(self, running: _Running, kind: Resource, value: JsonObject) -> None:
+        controller = running.controller
+        try:
+            for key in controller.keys(kind, value, self._view):
+                running.queue.add(key)
+        except Exception as error:  # noqa: BLE001 - one object's fault must not end all controllers
+            log.error("Cannot tell whom a change concerns", controller=controller.name, kind=kind.kind,
+                      object=key_of(value), err=_described(error))  # fmt: skip
 
     async def _work(self, running: _Running) -> None:
         while True:
@@ -114,6 +125,11 @@ class Runner:
             result = await controller.reconcile(key, self._view, api)
         except (StatusError, Unreachable) as error:
             self._failed(running, key, error)
+        except Bug:
+            raise  # it reaches for what it has not declared: whatever the object
+        except Exception as error:  # noqa: BLE001 - one object's fault must not end all controllers
+            log.error("A controller is wrong", controller=controller.name, key=key, err=_described(error))
+            self._failed(running, key, error)
         else:
             running.failures.pop(key, None)
             if result.after is not None:
@@ -129,6 +145,12 @@ class Runner:
         tell = log.v(2).info if isinstance(error, status.Conflict | status.NotFound) else log.warning
         tell("Reconcile failed", controller=running.controller.name, key=key, again_in=delay, err=error)
         running.queue.add_after(key, delay)
+
+
+def _described(error: Exception) -> str:
+    """With the place it comes from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
 def _read(raw: bytes) -> JsonObject:

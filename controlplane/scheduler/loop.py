@@ -86,7 +86,7 @@ class Scheduler:
             self._changed.clear()
             now = self._clock.monotonic()
             while (key := self._waiting.pop(now)) is not None:
-                group.create_task(self._decide(key))
+                group.create_task(self._attempt(key))
                 # Watches and bindings get their turn between decisions.
                 await asyncio.sleep(0)
                 now = self._clock.monotonic()
@@ -161,6 +161,13 @@ class Scheduler:
         return (pod.spec.scheduler_name or DEFAULT_NAME) == self._name
 
     # --- decisions ---
+
+    async def _attempt(self, key: str) -> None:
+        try:
+            await self._decide(key)
+        except Exception as error:  # noqa: BLE001 - one pod's fault must not end the scheduling of others
+            log.error("The scheduler is wrong", pod=key, err=f"{type(error).__name__}: {error}")
+            self._waiting.failed(key, frozenset(), self._clock.monotonic())
 
     async def _decide(self, key: str) -> None:
         pod = self._pods.get(key)
