@@ -183,7 +183,8 @@ class SpdyClient:
     async def until_received(self, stream: int, what: bytes) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while what not in self.received[stream]:
-                assert not self.is_over, f"{what!r} did not come, only {bytes(self.received[stream])!r}"
+                is_over = self.is_over or stream in self.ended
+                assert not is_over, f"{what[:80]!r} did not come, only {bytes(self.received[stream])[-80:]!r}"
                 await self.read_once()
 
 

@@ -68,14 +68,13 @@ class PortChannels:
         self._ids: list[int] = []
         for index, port in enumerate(self._ports):
             pair = {PORT_HEADER: str(port), REQUEST_ID_HEADER: str(index)}
-            # The error stream is opened first: the data stream completes the pair.
-            error, data = (
-                self._spdy.open_stream(((TYPE_HEADER, kind), *pair.items())) for kind in ("error", "data")
-            )
+            # The error stream first: the data stream completes the pair. This end says nothing on it.
+            error = self._spdy.open_stream(((TYPE_HEADER, "error"), *pair.items()), fin=True)
+            data = self._spdy.open_stream(((TYPE_HEADER, "data"), *pair.items()))
             self._ids += [data, error]
         self._channels = {stream_id: channel for channel, stream_id in enumerate(self._ids)}
         self._unanswered = set(self._ids)
-        self._open = set(self._ids)
+        self._open = set(self._ids[::2])
 
     @property
     def awaits_client(self) -> bool:
@@ -150,12 +149,10 @@ class PortChannels:
             self._open.discard(event.stream_id)
 
     def _begin(self) -> None:
-        """Every stream is accepted. Nothing is ever said on those for errors."""
+        """Every stream is accepted."""
         self.is_ready = True
-        for channel, stream_id in enumerate(self._ids):
+        for channel in range(len(self._ids)):
             self._say(channel, _PORT.pack(self._ports[channel // 2]))
-            if channel % 2 and self._spdy.is_open(stream_id):
-                self._spdy.send(stream_id, b"", fin=True)
 
     def _say(self, channel: int, data: bytes) -> None:
         if self._is_base64:

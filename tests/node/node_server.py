@@ -114,6 +114,12 @@ class Scene:
         await self.pods.look()
         return started
 
+    async def start_echo(self) -> None:
+        """Container "main", which says on port 8080 what it hears; it listens when this returns."""
+        started = await self.start("main", "nc -ll -p 8080 -e cat")
+        script = f"until grep -q ':{8080:04X} ' /proc/net/tcp /proc/net/tcp6; do sleep 0.05; done"
+        await self.node.runtime.exec_sync(started, ["sh", "-c", script], int(WAIT_SECONDS))
+
     async def wait_ended(self, name: str) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             while (await self.pods.look()).running_id(name) is not None:

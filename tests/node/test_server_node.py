@@ -191,7 +191,7 @@ async def test_attach_joins_the_first_process(stage: Scene) -> None:
 @pytest.mark.parametrize("tunnelled", [False, True], ids=["spdy", "websocket"])
 @on_stage
 async def test_port_forward_carries_several_connections_both_ways(stage: Scene, *, tunnelled: bool) -> None:
-    await stage.start("main", "nc -ll -p 8080 -e cat")
+    await stage.start_echo()
     target = f"/portForward/{NAMESPACE}/{POD}"
     opened = tunnelled_client(stage.client(), target) if tunnelled else None
     async with opened or spdy_client(stage.client(), target, PORT_FORWARD) as client:
@@ -216,7 +216,7 @@ async def test_port_forward_carries_several_connections_both_ways(stage: Scene, 
 
 @on_stage
 async def test_an_older_port_forward_has_its_channels(stage: Scene) -> None:
-    await stage.start("main", "nc -ll -p 8080 -e cat")
+    await stage.start_echo()
     target = f"/portForward/{NAMESPACE}/{POD}?port=8080,81"
     async with channel_client(stage.client(), target, V4) as client:
         await client.until_received(3, b"refused")

@@ -403,6 +403,7 @@ class Forward:
         for event in self.backend.receive(self.translation.for_backend()):
             if isinstance(event, SynStream):
                 self.opened[event.stream_id] = dict(event.headers)
+                self.ended += [event.stream_id] if event.fin else []
             elif isinstance(event, Data):
                 self.received[event.stream_id] = self.received.get(event.stream_id, b"") + event.data
                 self.ended += [event.stream_id] if event.fin else []
@@ -425,13 +426,13 @@ class Forward:
 
 def test_older_port_forwards_have_a_pair_of_channels_per_port() -> None:
     forward = Forward()
+    error, data, other_error, other_data = forward.opened
+    assert forward.ended == [error, other_error]
     kinds = [(one["streamtype"], one["port"], one["requestid"]) for one in forward.opened.values()]
     assert kinds == [("error", "80", "0"), ("data", "80", "0"), ("error", "8080", "1"), ("data", "8080", "1")]
     assert not forward.translation.is_ready
     forward.accept()
     assert forward.heard == [b"\x00\x50\x00", b"\x01\x50\x00", b"\x02\x90\x1f", b"\x03\x90\x1f"]
-    error, data, other_error, other_data = forward.opened
-    assert forward.ended == [error, other_error]
     for message in (b"\x00to 80", b"\x02to 8080", b"\x01to nobody", b"\x07nowhere", b"", b"\x02"):
         forward.client.send(message)
     forward.to_backend()
@@ -449,9 +450,8 @@ def test_older_port_forwards_have_a_pair_of_channels_per_port() -> None:
 def test_an_older_port_forward_is_over_when_every_connection_is() -> None:
     forward = Forward()
     forward.accept()
-    error, data, other_error, other_data = forward.opened
-    for stream_id in (error, data, other_error):
-        forward.backend.send(stream_id, b"", fin=True)
+    _, data, _, other_data = forward.opened
+    forward.backend.send(data, b"", fin=True)
     forward.to_client()
     forward.client.send(b"\x00too late")
     forward.to_backend()
