@@ -71,7 +71,6 @@ PURE = (
     "controlplane/api/printers/*.py",
     "controlplane/api/registry/*.py",
     "controlplane/api/streaming/answer_reading.py",
-    "controlplane/api/streaming/forward_channels.py",
     "controlplane/api/streaming/questions.py",
     "controlplane/api/streaming/targets.py",
     "controlplane/bootstrap/objects.py",

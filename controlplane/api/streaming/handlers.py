@@ -96,7 +96,7 @@ class Streaming:
         await self._check_upgrade(info, user)
         pod = await self._find(r.PODS, info.namespace, info.name)
         target = await self._kubelet(pod)
-        path = questions.port_forward_path(pod)
+        path = questions.port_forward_path(pod, request)
         return await upgrades.upgrade(self._client, target, path, request, upgrades.port_forward)
 
     async def proxy_pod(self, request: Request, info: RequestInfo, user: UserInfo) -> Response:

@@ -120,19 +120,10 @@ def command_path(kind: str, pod: JsonObject, container: str, request: Request) -
     return _path(kind, _names(pod, container), query)
 
 
-def port_forward_path(pod: JsonObject) -> str:
-    return _path("portForward", _names(pod), [])
-
-
-def forwarded_ports(request: Request) -> list[int]:
-    """Of the query, for clients that do not name them per stream. BadRequest for none, or what is no port."""
-    listed = [part for text in request.query.get("ports", ()) for part in text.split(",") if part]
-    if not listed:
-        raise status.bad_request('query parameter "port" is required')
-    for text in listed:
-        if not (text.isascii() and text.isdecimal() and len(text) < 6 and 0 < int(text) < 65536):
-            raise status.bad_request(f'unable to parse "{text}" as a port')
-    return [int(text) for text in listed]
+def port_forward_path(pod: JsonObject, request: Request) -> str:
+    """`ports` are for clients that do not name them per stream."""
+    ports = [part for text in request.query.get("ports", ()) for part in text.split(",")]
+    return _path("portForward", _names(pod), [("port", port) for port in ports])
 
 
 def _names(pod: JsonObject, *more: str) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """Exec, attach and port-forward: the client's upgraded connection joined to the node's.
 
 SPDY is passed through byte for byte, and so is a WebSocket where the node declares that it takes it, or where
-nothing here could translate it. For any other node a WebSocket becomes SPDY here (`kube.streams`), and so do
-the channels of old port-forwards for every node. The node is asked first: what it refuses is still an HTTP
-answer.
+nothing here could translate it. For any other node a WebSocket becomes SPDY here (`kube.streams`). The node
+is asked first: what it refuses is still an HTTP answer.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from typing import Protocol
 
 from controlplane.api.model import Request, Response
 from controlplane.api.streaming.exchange import Answer, NodeClient, Question, Unreachable
-from controlplane.api.streaming.forward_channels import PROTOCOLS, ForwardChannels
 from controlplane.api.streaming.joining import join
-from controlplane.api.streaming.questions import forwarded_ports
 from controlplane.api.streaming.targets import Target
 from kube import status
 from kube.errors import Status
 from kube.http_server.model import Tunnel
 from kube.streams.carry import carry
+from kube.streams.port_channels import PROTOCOLS, PortChannels, read_ports
 from kube.streams.port_forward import Unwrapped
 from kube.streams.protocols import (
     PORT_FORWARD,
@@ -52,13 +50,11 @@ _HOP_BY_HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Translated:
-    """What the client is told, and what stands between the two. `is_for_all`: also for nodes that take
-    WebSockets."""
+    """What the client is told, and what stands between the two."""
 
     headers: dict[str, str]
     version: str
     translation: Translation
-    is_for_all: bool = False
 
 
 class Translate(Protocol):
@@ -88,8 +84,12 @@ def port_forward(request: Request) -> Translated | None:
     chosen = choose_subprotocol(offered, PROTOCOLS)
     if chosen is None:
         return None
-    channels = ForwardChannels(forwarded_ports(request), is_base64=PROTOCOLS[chosen])
-    return Translated(_handshake(request, chosen), PORT_FORWARD, channels, is_for_all=True)
+    try:
+        ports = read_ports(request.query.get("ports", ()))
+    except ValueError as error:
+        raise status.bad_request(str(error)) from error
+    channels = PortChannels(ports, is_base64=PROTOCOLS[chosen])
+    return Translated(_handshake(request, chosen), PORT_FORWARD, channels)
 
 
 async def upgrade(
@@ -98,9 +98,9 @@ async def upgrade(
     """The answer to a request for an upgrade; with `path` the node is asked."""
     if not request.upgrade:
         raise status.bad_request("Upgrade request required")
-    if request.upgrade == "websocket":
+    if request.upgrade == "websocket" and not target.takes_websockets:
         translated = translate(request)
-        if translated is not None and (translated.is_for_all or not target.takes_websockets):
+        if translated is not None:
             return await _translated(client, target, path, translated)
     return await passed_through(client, target, Question(request.method, path, handshake_headers(request)))
 

@@ -514,3 +514,23 @@ async def _pour(client: Client) -> None:
             await client.send(b"x" * 65536)
     except ConnectionError:
         return
+
+
+async def test_old_client_forwards_a_port_to_a_node_that_takes_no_web_sockets(tmp_path: Path) -> None:
+    async with streaming(tmp_path, cat) as world, world.client() as client:
+        target = FORWARD.format("web")
+        found = await client.ask(web_socket(target, "v4.channel.k8s.io"))
+        assert found.code == 400 and b"is required" in found.body
+        assert (await client.ask(web_socket(f"{target}?ports=80000", "v4.channel.k8s.io"))).code == 400
+        found = await client.ask(web_socket(f"{target}?ports=80", "v4.channel.k8s.io"))
+        assert (found.code, found.headers["sec-websocket-protocol"]) == (101, "v4.channel.k8s.io")
+        (asked,) = world.kubelet.asked
+        assert (asked.upgrade, asked.query) == ("spdy/3.1", {"port": ["80"]})
+        socket = _socket()
+        socket.send(b"\x00GET /")
+        await client.send(socket.take())
+        said: list[bytes] = []
+        while b"\x00GET /" not in said:
+            events = socket.receive(await client.reader.read(65536))
+            said += [event.data for event in events if isinstance(event, Message)]
+        assert said == [b"\x00P\x00", b"\x01P\x00", b"\x00GET /"]
