@@ -14,6 +14,9 @@ from typing import Any
 
 from controlplane.authz.rbac import GROUP
 from controlplane.authz.rules import Rule, rules_of, uncovered
+from kube import objects as views
+from kube import selectors
+from kube.objects.meta_v1 import LabelSelector
 from kube.selectors import Operator, Requirement, Selector
 
 AUTO_UPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -167,27 +170,27 @@ def aggregate(role: Mapping[str, Any], all_roles: Iterable[Mapping[str, Any]]) -
     rule = role.get("aggregationRule")
     if not rule:
         return None
-    selectors = [_selector(item) for item in rule.get("clusterRoleSelectors") or ()]
+    chosen = [_selector(item) for item in rule.get("clusterRoleSelectors") or ()]
     found: list[Json] = []
     for other in sorted(all_roles, key=lambda item: str(item["metadata"]["name"])):
         meta = other["metadata"]
         if meta["name"] == role["metadata"]["name"]:
             continue
-        if any(selector.matches(meta.get("labels") or {}) for selector in selectors):
+        if any(selector.matches(meta.get("labels") or {}) for selector in chosen):
             found.extend(item for item in other.get("rules") or () if item not in found)
     return found
 
 
 def _selector(value: Mapping[str, Any]) -> Selector:
-    equal = [
-        Requirement(key, Operator.IN, frozenset((text,)))
-        for key, text in (value.get("matchLabels") or {}).items()
-    ]
-    listed = [
-        Requirement(item["key"], Operator(item["operator"]), frozenset(item.get("values") or ()))
-        for item in value.get("matchExpressions") or ()
-    ]
-    return Selector((*equal, *listed))
+    """One that cannot be read selects nothing."""
+    try:
+        found = selectors.of_label_selector(views.convert(value, LabelSelector))
+    except selectors.SelectorError:
+        found = None
+    return found if found is not None else _NOTHING
+
+
+_NOTHING = Selector((Requirement("", Operator.EXISTS),))
 
 
 def reconcile(wanted: Json, existing: Json | None) -> Json | None:

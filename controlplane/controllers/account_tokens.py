@@ -85,7 +85,10 @@ class AccountTokens:
         if secret is None or secret.get("type") != TYPE or "deletionTimestamp" in secret["metadata"]:
             return DONE
         namespace = secret["metadata"]["namespace"]
-        account_key = f"{namespace}/{_annotations(secret).get(ACCOUNT_NAME, '')}"
+        name = _annotations(secret).get(ACCOUNT_NAME, "")
+        if not name:
+            return DONE  # of nobody; servers refuse such a Secret
+        account_key = f"{namespace}/{name}"
         account = view.get(r.SERVICE_ACCOUNTS, account_key)
         if is_orphan(secret, account):
             # Our copy of the accounts may be behind that of the secrets.

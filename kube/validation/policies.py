@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kube import errors
+from kube import errors, objects
 from kube.errors import FieldError
+from kube.objects.meta_v1 import LabelSelector
 from kube.validation import names
 from kube.validation.resources import validate_amount
+from kube.validation.scheduling import validate_label_selector
 
 Json = dict[str, Any]
 
@@ -28,7 +30,20 @@ def role(value: Json) -> Sequence[FieldError]:
 
 
 def cluster_role(value: Json) -> Sequence[FieldError]:
-    return tuple(_rules(value, namespaced=False))
+    return (*_rules(value, namespaced=False), *_aggregation(value))
+
+
+def _aggregation(value: Json) -> Iterator[FieldError]:
+    rule = value.get("aggregationRule")
+    if rule is None:
+        return
+    path = "aggregationRule.clusterRoleSelectors"
+    selectors = rule.get("clusterRoleSelectors") or ()
+    if not selectors:
+        detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
+        yield errors.required(path, detail)
+    for index, selector in enumerate(selectors):
+        yield from validate_label_selector(objects.convert(selector, LabelSelector), f"{path}[{index}]")
 
 
 def _rules(value: Json, *, namespaced: bool) -> Iterator[FieldError]:

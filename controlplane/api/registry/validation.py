@@ -92,8 +92,11 @@ def _secret(value: JsonObject) -> Iterator[FieldError]:
     for key in _KEYS_OF_TYPE.get(value.get("type", ""), ()):
         if key not in data:
             yield errors.required(f"data[{key}]")
+    if value.get("type") == _ACCOUNT_TOKEN and not (value["metadata"].get("annotations") or {}).get(_ACCOUNT):
+        yield errors.required(f"metadata.annotations[{_ACCOUNT}]")
 
 
+_ACCOUNT_TOKEN, _ACCOUNT = "kubernetes.io/service-account-token", "kubernetes.io/service-account.name"
 _KEYS_OF_TYPE = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),

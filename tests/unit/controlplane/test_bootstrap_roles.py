@@ -104,3 +104,15 @@ def test_a_restart_mends_a_role_and_keeps_additions() -> None:
 def test_a_bad_line_is_named() -> None:
     with pytest.raises(ValueError, match="line 2"):
         list(roles.parse("one\n  core pods get\n"))
+
+
+def test_a_selector_that_cannot_be_read_collects_nothing() -> None:
+    meta = {"name": "all", "labels": {"a": "b"}}
+    odd = [{"matchExpressions": [{"key": "a", "operator": "Zoo"}]}]
+    other = {"metadata": {"name": "one", "labels": {"a": "b"}}, "rules": [{"verbs": ["get"]}]}
+    assert (
+        roles.aggregate({"metadata": meta, "aggregationRule": {"clusterRoleSelectors": odd}}, [other]) == []
+    )
+    exact = [{"matchLabels": {"a": "b"}}]
+    found = roles.aggregate({"metadata": meta, "aggregationRule": {"clusterRoleSelectors": exact}}, [other])
+    assert found == other["rules"]
