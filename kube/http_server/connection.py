@@ -28,6 +28,8 @@ LINGER_SECONDS = 0.5
 _WRITE_HIGH_BYTES = 256 * 1024
 _JOINED_BYTES = 16 * 1024
 _PIECE_BYTES = 256 * 1024
+_LONG_PIECE_BYTES = 64 * 1024
+"""After a piece of a stream that is longer, others get their turn."""
 
 Refuse = Callable[[int, str], Response]
 
@@ -268,6 +270,8 @@ class Connection(asyncio.Protocol):
                         self._transport.write(writing.chunk(piece) if is_chunked else piece)
                     if self._can_write is not None:
                         await self._can_write.wait()
+                    elif len(piece) > _LONG_PIECE_BYTES:
+                        await asyncio.sleep(0)
                 is_whole = True
         except Exception as error:  # noqa: BLE001 (what is sent cannot be taken back: the client sees a cut)
             _log.warning("A stream broke off", path=arrived.request.path, err=error)

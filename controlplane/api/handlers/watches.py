@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from aio.clock import Clock
 from controlplane.api import codec
@@ -26,6 +26,8 @@ _ERROR = "ERROR"
 BOOKMARK_SECONDS = 60.0
 BEFORE_END_SECONDS = 2.0
 """The last bookmark comes that long before the end."""
+AT_ONCE = 200
+"""Objects of a watch's beginning that are sent together."""
 
 
 class Watches:
@@ -47,12 +49,12 @@ class Watches:
         else:
             if options.revision < cache.forgotten:
                 raise status.too_old(options.revision, cache.forgotten)
-            position, first = cache.position_after(options.revision), b""
+            position, first = cache.position_after(options.revision), iter(())
         timeout = options.timeout_seconds or LEAST_TIMEOUT_SECONDS * (1 + random.random())
         return self._run(cache, _Watcher(chosen, position, bookmarks=options.bookmarks), first, timeout)
 
     async def _run(
-        self, cache: KindCache, watcher: _Watcher, first: bytes, timeout: float
+        self, cache: KindCache, watcher: _Watcher, first: Iterator[bytes], timeout: float
     ) -> AsyncIterator[bytes]:
         end = self._clock.monotonic() + timeout
         first_bookmark = end - timeout + BOOKMARK_SECONDS + random.uniform(-1, 1)
@@ -60,7 +62,8 @@ class Watches:
         alarm = _Alarm(watcher.woken, self._clock)
         cache.watchers.add(watcher.woken)
         try:
-            yield first
+            for piece in first:
+                yield piece
             while True:
                 watcher.woken.clear()
                 changes = cache.since(watcher.position)
@@ -151,17 +154,22 @@ def _after(last: float, now: float, end: float) -> float:
     return min(now + BOOKMARK_SECONDS, end - BEFORE_END_SECONDS)
 
 
-def _initial(cache: KindCache, chosen: Selection, options: Reading, revision: int) -> bytes:
-    """Everything there is as ADDED; with `sendInitialEvents`, the bookmark that says so at the end."""
-    lines: Iterator[bytes] = (
-        event_line(EventType.ADDED, item.raw)
-        for item in cache.items(chosen.namespace)
-        if not chosen.has_selectors or chosen.holds(item.value)
-    )
-    piece = b"".join(lines)
-    if options.initial_events and options.bookmarks:
-        piece += _bookmark(cache.kind, revision, ends_initial=True)
-    return piece
+def _initial(cache: KindCache, chosen: Selection, options: Reading, revision: int) -> Iterator[bytes]:
+    """Everything there is now as ADDED, in pieces, so that others get their turn between them; with
+    `sendInitialEvents`, the bookmark that says so at the end."""
+    items = cache.items(chosen.namespace)
+    if chosen.has_selectors:
+        items = [item for item in items if chosen.holds(item.value)]
+    ends = options.initial_events and options.bookmarks
+    mark = _bookmark(cache.kind, revision, ends_initial=True) if ends else b""
+    return _pieces(items, mark)
+
+
+def _pieces(items: Sequence[Cached], mark: bytes) -> Iterator[bytes]:
+    for at in range(0, len(items), AT_ONCE):
+        yield b"".join([event_line(EventType.ADDED, item.raw) for item in items[at : at + AT_ONCE]])
+    if mark:
+        yield mark
 
 
 def _bookmark(kind: Kind, revision: int, *, ends_initial: bool = False) -> bytes:
