@@ -10,6 +10,7 @@ outside work can never wake again: that is reported as `Stuck` instead of hangin
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -87,7 +88,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return patient
 
     def jump(self, seconds: float) -> None:
-        self._virtual_now += seconds
+        # After months of virtual time a small step may be less than what a float can show.
+        self._virtual_now = max(self._virtual_now + seconds, math.nextafter(self._virtual_now, math.inf))
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], R], *args: *Ts
