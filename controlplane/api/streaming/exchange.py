@@ -107,6 +107,7 @@ class NodeClient:
         self._settings = settings
         self._kubelets: ssl.SSLContext | None = None
         self._others: ssl.SSLContext | None = None
+        self._written = 0
 
     async def ask(self, target: Target, question: Question) -> Answer:
         """Unreachable when there is no connection, or no HTTP on it."""
@@ -126,7 +127,10 @@ class NodeClient:
 
     async def _connect(self, target: Target) -> RawTunnel:
         loop = asyncio.get_running_loop()
-        tls = self._context(target) if target.scheme == "https" else None
+        try:
+            tls = self._context(target) if target.scheme == "https" else None
+        except OSError as error:
+            raise Unreachable(f"the API server's own certificate cannot be read: {error}") from error
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, protocol = await loop.create_connection(
@@ -149,11 +153,14 @@ class NodeClient:
             if self._others is None:
                 self._others = _context(b"")
             return self._others
-        if self._kubelets is None:
-            settings = self._settings
-            self._kubelets = _context(settings.ca)
+        settings = self._settings
+        written = settings.certificate.stat().st_mtime_ns if settings.certificate is not None else 0
+        if self._kubelets is None or written != self._written:
+            # Made for the first time, or the certificate has been renewed.
+            made = _context(settings.ca)
             if settings.certificate is not None:
-                self._kubelets.load_cert_chain(settings.certificate, settings.key)
+                made.load_cert_chain(settings.certificate, settings.key)
+            self._kubelets, self._written = made, written
         return self._kubelets
 
 

@@ -58,6 +58,7 @@ class World:
     api: HttpServer
     pipeline: Any
     kubelet_server: http_server.HttpServer
+    authority: Authority
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -139,7 +140,7 @@ async def streaming(
     api = HttpServer(server.pipeline, "127.0.0.1", 0)
     await api.start()
     pipeline = ApiServer.pipeline_as(server, (await AllowAll().authenticate(Request("GET", "/"))))  # type: ignore[arg-type]
-    world = World(kubelet, api, pipeline, kubelet_server)
+    world = World(kubelet, api, pipeline, kubelet_server, authority)
     try:
         await world.node("old")
         await world.node("new", "ExtendWebSocketsToKubelet")

@@ -13,6 +13,7 @@ from aio.spdy import Session
 from aio.spdy_frames import Data, SynReply
 from controlplane.api.model import Authorizer, Decision, RequestInfo, UserInfo, Verdict
 from kube.http_server import Request, Response, Tunnel
+from kube.pki import Subject, Usage
 from kube.websocket import Closed, Message, WebSocket, accept_key
 from tests.unit.controlplane.api_world import PODS
 from tests.unit.controlplane.streaming_world import SUCCESS, cat, echo_raw, streaming
@@ -163,6 +164,17 @@ async def test_log_over_a_web_socket_is_its_bytes_in_messages(tmp_path: Path) ->
         events = _socket().receive(await client.reader.read())
         assert b"".join(e.data for e in events if isinstance(e, Message)) == b"one\ntwo\n"
         assert isinstance(events[-1], Closed)
+
+
+async def test_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
+    async with streaming(tmp_path, text_log) as world:
+        assert (await world.get(f"{PODS}/web/log")).code == 200
+        world.authority.pair("client", Subject("renewed"), Usage.CLIENT)
+        assert (await world.get(f"{PODS}/web/log")).code == 200
+        (tmp_path / "client.crt").unlink()
+        told = await world.refused(f"{PODS}/web/log", 500)
+        assert "certificate cannot be read" in told["message"]
+        assert world.kubelet.users == ["kube-apiserver-kubelet-client", "renewed"]
 
 
 # --- nodes that do not answer ---
