@@ -7,7 +7,7 @@ kept in files that only this process reads, and asked for anew long before they 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,7 @@ from controlplane.authn.identity import split_service_account
 from kube import status
 from kube.client import Client, Unreachable
 from kube.client import resources as r
-from kube.client.http import HttpClient
-from kube.client.settings import NOTHING, Limits, Settings
+from kube.client.settings import NOTHING, Settings
 from kube.errors import StatusError
 from kube.files import write_atomically
 
@@ -31,20 +30,20 @@ TOKEN_SECONDS = 3600
 RENEW_SECONDS = 0.8 * TOKEN_SECONDS
 RETRY_SECONDS = 1.0
 
+Make = Callable[[Settings], Client]
+
 
 class AccountClients:
     """Made by `account_clients`; `keep` is a loop that somebody must run."""
 
-    def __init__(
-        self, own: Client, settings: Settings, limits: Limits, clock: Clock, directory: Path
-    ) -> None:
-        """`settings` are those of `own`, the client that asks for tokens."""
+    def __init__(self, own: Client, settings: Settings, make: Make, clock: Clock, directory: Path) -> None:
+        """`settings` are those of `own`, the client that asks for tokens; `make` makes the others."""
         self._own = own
         self._settings = replace(settings, certificate=NOTHING, key=NOTHING, token="", basic=("", ""))
-        self._limits = limits
+        self._make = make
         self._clock = clock
         self._directory = directory
-        self._clients: dict[str, HttpClient] = {}
+        self._clients: dict[str, Client] = {}
 
     async def begin(self, users: Sequence[UserInfo]) -> None:
         """Tokens for all `users` that are service accounts; tried until the server gives them."""
@@ -54,7 +53,7 @@ class AccountClients:
             while not await self._renew(name):
                 await self._clock.sleep(RETRY_SECONDS)
             settings = replace(self._settings, token_file=str(self._file(name)))
-            self._clients[name] = HttpClient(settings, limits=self._limits, clock=self._clock)
+            self._clients[name] = self._make(settings)
 
     def client_as(self, user: UserInfo) -> Client:
         """After `begin`; for a user that is no service account the one that asked for the tokens."""
@@ -107,11 +106,11 @@ class AccountClients:
 
 @asynccontextmanager
 async def account_clients(
-    own: Client, settings: Settings, limits: Limits, clock: Clock
+    own: Client, settings: Settings, make: Make, clock: Clock
 ) -> AsyncIterator[AccountClients]:
     """With a directory for the tokens that goes with it."""
     with tempfile.TemporaryDirectory(prefix="kube-controlplane-") as directory:
-        made = AccountClients(own, settings, limits, clock, Path(directory))
+        made = AccountClients(own, settings, make, clock, Path(directory))
         try:
             yield made
         finally:

@@ -59,7 +59,8 @@ async def serve_apart(flags: Flags, stop: asyncio.Event) -> Ending:
 
 async def _control(client: HttpClient, settings: Settings, clock: Clock, flags: Flags) -> NoReturn:
     """All controllers, for ever, from when there are tokens for them."""
-    async with account_clients(client, settings, LIMITS, clock) as accounts, asyncio.TaskGroup() as group:
+    make = partial(HttpClient, limits=LIMITS, clock=clock)
+    async with account_clients(client, settings, make, clock) as accounts, asyncio.TaskGroup() as group:
         await accounts.begin(components.accounts(clock))
         group.create_task(accounts.keep())
         controlled = Controlled(settings.ca.read().decode(), flags.cluster_cidr, accounts.client_as)
