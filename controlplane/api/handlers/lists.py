@@ -53,7 +53,13 @@ class Listing:
     def encode(self, kind: Kind) -> bytes:
         head = {"kind": f"{kind.resource.kind}List", "apiVersion": kind.resource.api_version}
         start = codec.encode({**head, "metadata": self.metadata()})
-        return b'%b,"items":[%b]}' % (start[:-1], b",".join([item.raw for item in self.items]))
+        raws = [item.raw for item in self.items]
+        if not raws:
+            return b'%b,"items":[]}' % start[:-1]
+        # Head and end go to the first and the last, so that what is large is copied once.
+        raws[0] = b'%b,"items":[%b' % (start[:-1], raws[0])
+        raws[-1] += b"]}"
+        return b",".join(raws)
 
 
 class Lists:
