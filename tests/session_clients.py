@@ -248,7 +248,8 @@ class ChannelClient:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not self.is_over:
                 await self.read_once()
-        await self.flush()
+        with suppress(ConnectionError):  # a server that is gone hears no answer to its close
+            await self.flush()
 
     async def until_received(self, channel: int, what: bytes) -> None:
         async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -250,6 +250,23 @@ async def test_what_cannot_be_run_is_an_answer_or_a_status(stage: Scene) -> None
 
 
 @on_stage
+async def test_a_server_that_stops_ends_its_sessions(stage: Scene) -> None:
+    await stage.start("main", SLEEP)
+    server = stage.client()
+    async with (
+        channel_client(server, exec_path("cat", input=1, output=1)) as session,
+        connection(server) as log,
+    ):
+        await session.send(STDIN, b"x")
+        await session.until_received(STDOUT, b"x")
+        await send_head(server, log[1], "GET", log_path(follow="true"), {})
+        assert (await read_head(log[0]))[0] == 200
+        await stage.server.stop()
+        await session.finish()
+        assert [piece async for piece in chunks(log[0])] == []
+
+
+@on_stage
 async def test_run_answers_with_the_output(stage: Scene) -> None:
     await stage.start("main", SLEEP)
     answer = await request(stage.client(), f"/run/{NAMESPACE}/{POD}/main?cmd=echo+a+b", method="POST")
