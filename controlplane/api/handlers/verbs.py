@@ -21,6 +21,8 @@ from kube.errors import ErrorKind, Status, join_errors
 
 _PATCHES = (patch.JSON_PATCH, patch.MERGE, patch.STRATEGIC_MERGE)
 _LARGE_BODY_BYTES = 64 * 1024
+_MANY_ITEMS = 4000
+"""A longer list is put together in a thread; to copy it takes milliseconds."""
 _WARNING_MAX = 4096
 
 
@@ -39,6 +41,8 @@ class Verbs:
 
     async def list(self, kind: Kind, request: Request, info: RequestInfo) -> Response:
         listing = await self._lists.read(kind, info.namespace, options.reading(request, is_watch=False))
+        if len(listing.items) > _MANY_ITEMS:
+            return Response(body=await asyncio.to_thread(listing.encode, kind))
         return Response(body=listing.encode(kind))
 
     async def watch(self, kind: Kind, request: Request, info: RequestInfo) -> Response:
