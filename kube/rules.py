@@ -215,14 +215,20 @@ def marked_by_force(
     resource: Resource, value: JsonObject, options: DeleteOptions, now: datetime
 ) -> JsonObject | None:
     """A pod that may run and is deleted by force is first marked with its grace of zero, so that its node
-    hears how little time it has; None = nothing to mark (rest.BeforeDelete sets it before the removal)."""
-    if resource != r.PODS or "deletionTimestamp" in value["metadata"] or options.grace_period_seconds != 0:
+    hears how little time it has, also when it is on its way out with a longer one; None = nothing to mark
+    (rest.BeforeDelete sets it before the removal)."""
+    if resource != r.PODS or options.grace_period_seconds != 0:
+        return None
+    if value["metadata"].get("deletionGracePeriodSeconds") == 0:
         return None
     is_over = (value.get("status") or {}).get("phase") in ("Succeeded", "Failed")
     if is_over or not (value.get("spec") or {}).get("nodeName"):
         return None
     marked = copy(value)
     meta_ = marked["metadata"]
+    if "deletionTimestamp" in meta_:
+        _shorten(meta_, 0)
+        return marked
     meta_["deletionTimestamp"] = meta.format_time(now)
     meta_["deletionGracePeriodSeconds"] = 0
     meta_["generation"] = meta_.get("generation", 0) + 1

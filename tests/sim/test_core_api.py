@@ -268,6 +268,19 @@ def test_pod_deleted_by_force_is_killed_although_the_api_has_it_no_more(tmp_path
     simulate_cluster(tmp_path, scenario)
 
 
+def test_pod_on_its_way_out_is_killed_when_it_is_then_deleted_by_force(tmp_path: Path) -> None:
+    async def scenario(node: ClusterNode) -> None:
+        node.runtime.behave(DEAF, container_name="app")
+        await up(node, manifest("web", terminationGracePeriodSeconds=600))
+        node.delete("web")
+        await node.run(10)
+        node.delete("web", 0)
+        assert not node.has("web")
+        await node.until(node.is_clean, within=3)
+
+    simulate_cluster(tmp_path, scenario)
+
+
 def test_pod_with_a_finalizer_is_asked_away_once_and_shown_as_over(tmp_path: Path) -> None:
     async def scenario(node: ClusterNode) -> None:
         one = manifest("web")
