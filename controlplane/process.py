@@ -76,11 +76,13 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
         cluster = Cluster(flags.service_cluster_ip_range, (place.advertised,), port, ca)
         await write_bootstrap(store, server.cache, server.registry, cluster, clock)
         bootstrapped.set()
+        # Who waits for the server goes on while the parts are loaded.
+        _announce(flags, place, port)
         supervisor = Supervisor(STAGES)
         supervisor.add("watch cache", server.ended, stage="server")
         supervisor.add("certificates", lambda: keep_renewed(keep, tls, clock), stage="server")
         _add_clients(supervisor, server, flags, ca, clock)
-        _announce(flags, place, port)
+        collection.settle()
         return await supervisor.run(stop)
 
 
@@ -110,9 +112,7 @@ def _add_clients(supervisor: Supervisor, server: ApiServer, flags: Flags, ca: st
 
 
 def _announce(flags: Flags, place: Place, port: int) -> None:
-    """The server answers: tell who waits for it, and keep the collector away from what will never go."""
     if flags.address_file:
         told = f"{joined(place.advertised, port)}\n".encode()
         write_atomically(Path(flags.address_file), told, mode=0o644)
-    collection.settle()
     _log.info("Serving", address=f"{flags.bind_address}:{port}", advertised=place.advertised)
