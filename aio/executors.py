@@ -172,7 +172,8 @@ def _serve(pool: _Pool) -> None:
             pool.loop.call_soon_threadsafe(pool.finished, call, result, error)
         except RuntimeError:  # the loop is closed: the process is ending and nobody waits
             return
-        call = None
+        # Not to be kept until the next call comes: results may be large, or open files.
+        call, result, error = None, None, None
 
 
 class Executors:

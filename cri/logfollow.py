@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -49,7 +50,7 @@ async def stream_log(
             while (chunks := await blocking(partial(_next, steps))) is not None:
                 if chunks:
                     yield chunks
-        current = await blocking(partial(_Followed.open, path, parts[-1]))
+        current = await _held(blocking, partial(_Followed.open, path, parts[-1]))
         try:
             is_drained = False
             while not renderer.is_done:
@@ -69,7 +70,7 @@ async def stream_log(
                         continue
                     if chunks := renderer.render(current.decoder.finish()):
                         yield chunks
-                    current, is_drained = await blocking(current.successor), False
+                    current, is_drained = await _held(blocking, current.successor), False
                 elif is_finished:
                     break
                 else:
@@ -134,6 +135,38 @@ class _Followed:
 
     def close(self) -> None:
         self._file.close()
+
+
+async def _held(blocking: Blocking, make: Callable[[], _Followed]) -> _Followed:
+    """What `make` opens in its thread: closed there, or here, when nobody waits for it any more."""
+    opening = _Opening(make)
+    try:
+        return await blocking(opening.run)
+    except BaseException:
+        opening.give_up()
+        raise
+
+
+class _Opening:
+    def __init__(self, make: Callable[[], _Followed]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._opened: _Followed | None = None
+        self._is_given_up = False
+
+    def run(self) -> _Followed:
+        opened = self._make()
+        with self._lock:
+            self._opened = opened
+            if self._is_given_up:
+                opened.close()
+        return opened
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._is_given_up = True
+            if self._opened is not None:
+                self._opened.close()
 
 
 class _Changes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,7 +167,7 @@ async def test_other_containers_logs_do_not_wake_the_reader(path: Path) -> None:
         return await asyncio.to_thread(call)
 
     async def read() -> None:
-        async with aclosing(stream_log(path, FOLLOW, counted)) as chunks:  # type: ignore[type-var]
+        async with aclosing(stream_log(path, FOLLOW, counted)) as chunks:
             async for _ in chunks:
                 pass
 
@@ -179,3 +180,29 @@ async def test_other_containers_logs_do_not_wake_the_reader(path: Path) -> None:
     assert reads == before
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["after", "before"])
+@pytest.mark.asyncio
+async def test_a_log_that_nobody_waits_for_any_more_is_closed(
+    path: Path,
+    is_late: bool,
+) -> None:
+    """Given up after the thread has opened it, or before."""
+    calls: list[Callable[[], object]] = []
+
+    async def given_up(call: Callable[[], Any], /) -> Any:
+        calls.append(call)
+        if len(calls) == 1:
+            return call()  # which files there are
+        if not is_late:
+            call()
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        async for _ in stream_log(path, FOLLOW, given_up):
+            pytest.fail("nothing was read")
+    if is_late:
+        calls[-1]()
+    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert str(path) not in open_files
