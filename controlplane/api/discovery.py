@@ -85,6 +85,14 @@ def root(pages: Iterable[str]) -> Page:
     return page
 
 
+def no_custom_kinds() -> dict[str, Page]:
+    """The list of CustomResourceDefinitions: empty. Discovery does not speak of it; but before kubectl says
+    that a kind is unknown it looks here, and without an answer it says something that helps nobody."""
+    group_version, kind = "apiextensions.k8s.io/v1", "CustomResourceDefinitionList"
+    body = {"kind": kind, "apiVersion": group_version, "metadata": {"resourceVersion": "1"}, "items": []}
+    return {f"/apis/{group_version}/customresourcedefinitions": _page(body)}
+
+
 def _rank(group: str) -> tuple[int, str]:
     return (_ORDER.index(group) if group in _ORDER else len(_ORDER), group)
 

@@ -94,6 +94,8 @@ class Pipeline:
         if not info.is_resource:
             return await self._page(request)
         kind = self._parts.registry.find(info.group, info.version, info.resource)
+        if kind is None and request.path in self._parts.pages:
+            return await self._page(request)
         if kind is None or not info.verb:
             raise status.no_such_resource()
         handler = self._parts.handlers.get((info.resource, info.subresource))

@@ -75,6 +75,7 @@ class ApiServer:
             "/openapi/v2": openapi_v2.page(kinds), **access.pages,
         }  # fmt: skip
         pages["/"] = discovery.root(pages)
+        pages |= discovery.no_custom_kinds()
         subresources = Subresources(self.storage, clock)
         own: dict[tuple[str, str], Handler] = {("bindings", ""): BindingByBody(subresources, kinds.of(PODS))}
         if access.identity:

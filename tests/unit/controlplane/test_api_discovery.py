@@ -102,3 +102,11 @@ async def test_every_reference_of_every_openapi_document_leads_somewhere(api: Wo
         named = {part.split('"')[0] for part in body.decode().split("#/components/schemas/")[1:]}
         assert named <= set(schemas)
         assert named
+
+
+@in_world
+async def test_list_of_custom_kinds_is_empty_and_read_only(api: World) -> None:
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await api.do("GET", path))["items"] == []
+    await api.do("POST", path, {}, code=405)
+    assert path not in (await api.do("GET", "/"))["paths"]
