@@ -179,9 +179,7 @@ def test_without_an_api_server_there_is_only_the_way_outside() -> None:
     ],
 )
 def test_nothing_but_names_and_addresses_gets_into_the_rules(rules: NodeRules) -> None:
-    with pytest.raises(
-        ValueError, match=r"cannot write|does not appear|Expected|Only|netmask"
-    ):
+    with pytest.raises(ValueError, match=r"cannot write|does not appear|Expected|Only|netmask"):
         ruleset(rules)
 
 
