@@ -84,15 +84,21 @@ class GarbageCollector:
         self._by_kind = {(kind.group, kind.kind): kind for kind in kinds}
 
     def keys(self, resource: Resource, value: JsonObject, view: View) -> Iterable[str]:
-        """Itself, what depends on it, and what may wait for it to go."""
+        """Itself, what depends on it if it goes or is gone, and an owner that may wait for it to go.
+
+        Most changes are of things that stay and whose owners do: they concern nobody else."""
         if references_of(value) or is_going(value):
             yield self._key(resource, value)
-        for kind, dependent in self._dependents(value, view):
-            yield self._key(kind, dependent)
+        if is_going(value) or not _is_there(resource, value, view):
+            for kind, dependent in self._dependents(value, view):
+                yield self._key(kind, dependent)
         for reference in references_of(value):
             kind_ = self._kind_of(reference)
             if kind_ is not None:
-                yield f"{kind_.qualified}|{_owner_key(kind_, reference, value)}"
+                place = _owner_key(kind_, reference, value)
+                owner = view.get(kind_, place)
+                if owner is not None and is_going(owner):
+                    yield f"{kind_.qualified}|{place}"
 
     def _key(self, resource: Resource, value: JsonObject) -> str:
         return f"{resource.qualified}|{key_of(value)}"
@@ -127,6 +133,8 @@ class GarbageCollector:
     async def _check_owners(self, resource: Resource, value: JsonObject, view: View, api: Writer) -> None:
         references = references_of(value)
         states = [(item, await self._look(resource, value, item, view, api)) for item in references]
+        if all(state is Owner.SOLID for _, state in states):
+            return
         has_dependents = any(True for _ in self._dependents(value, view))
         verdict = judge(states, has_dependents=has_dependents)
         if verdict.drop:
@@ -180,6 +188,12 @@ class GarbageCollector:
     async def _drop_finalizer(self, resource: Resource, value: JsonObject, name: str, api: Writer) -> None:
         kept = [item for item in finalizers_of(value) if item != name]
         await api.patch(resource, value, {"metadata": {"finalizers": kept}}, strict=True)
+
+
+def _is_there(resource: Resource, value: JsonObject, view: View) -> bool:
+    """Whether the copy has this very object, whatever its state."""
+    found = view.get(resource, key_of(value))
+    return found is not None and found["metadata"]["uid"] == value["metadata"]["uid"]
 
 
 def _owner_key(kind: Resource, reference: JsonObject, dependent: JsonObject) -> str:

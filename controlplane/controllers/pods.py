@@ -47,9 +47,11 @@ def seconds_to_available(pod: JsonObject, least_seconds: int, now: datetime) -> 
     """How long a ready pod must still stay so; 0.0 = it is available; None = it is not ready."""
     if not is_ready(pod):
         return None
+    if not least_seconds:
+        return 0.0
     since = ready_since(pod)
-    if not least_seconds or since is None:
-        return 0.0 if not least_seconds else None
+    if since is None:
+        return None
     return max(0.0, least_seconds - (now - since).total_seconds())
 
 

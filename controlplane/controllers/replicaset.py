@@ -57,7 +57,7 @@ def decide(owner: JsonObject, candidates: Iterable[JsonObject], now: datetime) -
         return Plan(release=tuple(release))
     active = [pod for pod in (*kept, *adopt) if p.is_active(pod)]
     missing = owner["spec"].get("replicas", 1) - len(active)
-    surplus = in_order_of_deletion(active, now)[: min(max(-missing, 0), BURST)]
+    surplus = in_order_of_deletion(active, now)[: min(-missing, BURST)] if missing < 0 else ()
     return Plan(tuple(adopt), tuple(release), min(max(missing, 0), BURST), tuple(surplus))
 
 
@@ -138,6 +138,8 @@ def _conditions(owner: JsonObject, failure: str, now: datetime) -> list[JsonObje
 def next_look(owner: JsonObject, pods: Iterable[JsonObject], now: datetime) -> float | None:
     """When the next pod becomes available by staying ready."""
     least = owner["spec"].get("minReadySeconds", 0)
+    if not least:
+        return None  # what is ready is available
     waits = [p.seconds_to_available(pod, least, now) for pod in pods if p.is_active(pod)]
     return min((wait for wait in waits if wait), default=None)
 
