@@ -9,6 +9,7 @@ from kubelet.configuration.types import API_VERSION, KIND
 from pykubelet.instance.layout import Layout
 
 CLUSTER_DOMAIN = "cluster.local"
+API_QPS = 500
 STUB_RESOLVER = "127.0.0.53"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 
@@ -36,6 +37,9 @@ def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
         ("healthzBindAddress", "127.0.0.1", ""),
         ("healthzPort", needs.healthz_port, ""),
         ("resolvConf", needs.resolv_conf, ""),
+        # The API server is on this host: many pods at once must not wait for the right to say so.
+        ("kubeAPIQPS", API_QPS, ""),
+        ("kubeAPIBurst", 2 * API_QPS, ""),
         *_server(layout, needs.port),
     ]
     if not needs.is_cgroup2_unified:
