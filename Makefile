@@ -20,7 +20,7 @@ down: ## stop it and leave nothing running
 	@.venv/bin/pykubelet down
 
 check: setup lint types ## lint, types, layers and the fast tests
-	@$(PYTHON) -m pytest -q tests/test_layers.py tests/unit tests/sim
+	@$(PYTHON) -m pytest -q -n 2 tests/test_layers.py tests/unit tests/sim
 
 lint: setup
 	@.venv/bin/ruff check .
