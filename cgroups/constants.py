@@ -21,3 +21,12 @@ BEST_EFFORT_OOM_SCORE_ADJ = 1000
 # The lowest value of a Burstable container: a Guaranteed one that uses all memory scores 1000 - 997.
 MIN_BURSTABLE_OOM_SCORE_ADJ = 1000 + GUARANTEED_OOM_SCORE_ADJ
 MAX_BURSTABLE_OOM_SCORE_ADJ = BEST_EFFORT_OOM_SCORE_ADJ - 1
+
+# The page that memory.high is rounded down to; amd64 and most arm64 kernels.
+PAGE_BYTES = 4096
+# KubeletConfiguration memoryThrottlingFactor, pkg/kubelet/apis/config/v1beta1/defaults.go
+MEMORY_THROTTLING_FACTOR = 0.9
+# pkg/kubelet/cm/pod_container_manager_linux.go: how often leftovers are killed before removal gives up
+KILL_ATTEMPTS = 5
+# What `max` in a cgroup file is as a number here.
+UNLIMITED = -1
