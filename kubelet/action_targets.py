@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from aio.errors import Rejected
-from kube.objects.core_v1 import Container, LifecycleHandler, Pod
+from aio.errors import Rejected, Retry
+from kube.objects.core_v1 import EphemeralContainer, LifecycleHandler, Pod
 from kubelet import actions as a
+from kubelet import reasons
 from kubelet.model import PodState
 from kubelet.podspec.context import NodeFacts
-from kubelet.podspec.names import ContainerFacts, PodIdentity
+from kubelet.podspec.names import AnyContainer, ContainerFacts, PodIdentity, all_containers
 
 
 def pod_of(state: PodState) -> Pod:
@@ -16,17 +17,42 @@ def pod_of(state: PodState) -> Pod:
     return state.pod
 
 
-def container_of(pod: Pod, name: str) -> Container:
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+def container_of(pod: Pod, name: str) -> AnyContainer:
+    for container in all_containers(pod):
         if container.name == name:
             return container
     raise Rejected(f'cannot find container "{name}": because the definition has none of that name')
 
 
+def group_of(pod: Pod | None, name: str) -> str:
+    """The field of the pod's spec that has the container of that name, as events point to it."""
+    spec = pod.spec if pod is not None else None
+    if spec is not None and any(container.name == name for container in spec.init_containers):
+        return "initContainers"
+    if spec is not None and any(container.name == name for container in spec.ephemeral_containers):
+        return "ephemeralContainers"
+    return "containers"
+
+
+def target_of(state: PodState, container: AnyContainer) -> str:
+    """The id of the container whose processes an ephemeral container wants to see; "" when it names none.
+
+    Raises Retry: one that is not there yet may come.
+    """
+    if not isinstance(container, EphemeralContainer) or not container.target_container_name:
+        return ""
+    name = container.target_container_name
+    seen = state.observed.latest(name) if state.observed is not None else None
+    if seen is None:
+        text = f"unable to find target container {name}"
+        raise Retry(text, reason=reasons.CREATE_CONTAINER_CONFIG_ERROR)
+    return seen.id
+
+
 def propagates_mounts(pod: Pod) -> bool:
     return any(
         mount.mount_propagation not in (None, "", "None")
-        for container in (*pod.spec.init_containers, *pod.spec.containers)
+        for container in all_containers(pod)
         for mount in container.volume_mounts
     )
 

@@ -174,6 +174,7 @@ class Why:
     IMAGE_FIRST = "the container needs its image"
     NEXT_INIT = "init containers run one after the other"
     SIDECAR = "a sidecar runs as long as the pod"
+    EPHEMERAL = "somebody asked for an ephemeral container"
     CREATED = "the container is created and does not run yet"
     DEFINITION_CHANGED = "the container's definition changed"
     CREATED_UNSEEN = "nobody saw its creation to the end, so that it may be half made"

@@ -24,6 +24,7 @@ from kube.objects.core_v1 import Pod
 from kubelet.model import (
     ContainerMemory,
     CrashBackoff,
+    MustStop,
     ObservedContainer,
     PodState,
     Stage,
@@ -48,6 +49,7 @@ class KeptContainer(msgspec.Struct, frozen=True, omit_defaults=True):
     post_start_id: str = ""
     pre_stop_id: str = ""
     last_exit: ObservedContainer | None = None
+    must_stop: MustStop | None = None
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,6 +100,7 @@ def keep(state: PodState, status: Mapping[str, Any], origin: str) -> Kept:
                 memory.post_start_id,
                 memory.pre_stop_id,
                 memory.last_exit,
+                memory.must_stop,
             )
             for name, memory in state.containers.items()
         },
@@ -129,6 +132,7 @@ def restore(kept: Kept) -> PodState:
                 post_start_id=one.post_start_id,
                 pre_stop_id=one.pre_stop_id,
                 last_exit=one.last_exit,
+                must_stop=one.must_stop,
             )
             for name, one in kept.containers.items()
         },

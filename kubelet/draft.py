@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from kube.objects.core_v1 import Container, Pod
+from kube.objects.core_v1 import Pod
 from kubelet.actions import START_SEQUENCE, Action, Cancel, StopContainer
 from kubelet.model import InFlight, Instant, Key, Observed, PodState, Waiting
+from kubelet.podspec.names import AnyContainer
 from kubelet.restart import CRASH_BACKOFF_MAX_SECONDS
 
 
@@ -105,11 +106,11 @@ class Draft:
         self.actions.append(Cancel(why, key))
 
 
-def has_post_start(container: Container) -> bool:
+def has_post_start(container: AnyContainer) -> bool:
     return container.lifecycle is not None and container.lifecycle.post_start is not None
 
 
-def has_pre_stop(container: Container | None) -> bool:
+def has_pre_stop(container: AnyContainer | None) -> bool:
     return (
         container is not None and container.lifecycle is not None and container.lifecycle.pre_stop is not None
     )

@@ -23,13 +23,14 @@ from aio.places import Places
 from cri.errors import CriError, NameReserved, NotFound
 from cri.service import RuntimeService
 from kube.meta import is_static
-from kube.objects.core_v1 import Container, LifecycleHandler, Pod
+from kube.objects.core_v1 import LifecycleHandler, Pod
 from kubelet import actions as a
 from kubelet import events
 from kubelet import happened as h
 from kubelet.action_targets import (
     attempt_of,
     container_of,
+    group_of,
     host_of,
     identity_of,
     pod_ips,
@@ -37,6 +38,7 @@ from kubelet.action_targets import (
     pre_stop_of,
     propagates_mounts,
     sandbox_of,
+    target_of,
 )
 from kubelet.files import LogFiles
 from kubelet.images.model import ImageRequest, ImageResult, ImageSource
@@ -48,6 +50,7 @@ from kubelet.podspec.container_config import container_config
 from kubelet.podspec.context import ContainerContext, ImageUser, NodeFacts, SandboxContext
 from kubelet.podspec.downward import DownwardFacts
 from kubelet.podspec.env import container_env, skipped_keys
+from kubelet.podspec.names import AnyContainer
 from kubelet.podspec.sandbox_config import dns_for_pod, sandbox_config
 from kubelet.volumes.service import MountWishes, PodVolumes
 
@@ -168,7 +171,7 @@ class ActionExecutor:
         for problem in dns_for_pod(pod, self.node()).problems:
             self.sink.record(events.Event(events.WARNING, problem.reason, problem.message, about))
 
-    def _tell_skipped(self, pod: Pod, container: Container, environment: Environment) -> None:
+    def _tell_skipped(self, pod: Pod, container: AnyContainer, environment: Environment) -> None:
         meta = pod.metadata
         about = events.pod_ref(meta.namespace, meta.name, meta.uid)
         for text in skipped_keys(container, meta.namespace, environment.lookup):
@@ -224,9 +227,10 @@ class ActionExecutor:
         pod = pod_of(state)
         container = container_of(pod, action.container)
         meta = pod.metadata
-        group = "containers" if container in pod.spec.containers else "initContainers"
         about = events.container_ref(
-            events.pod_ref(meta.namespace, meta.name, meta.uid), container.name, group=group
+            events.pod_ref(meta.namespace, meta.name, meta.uid),
+            container.name,
+            group=group_of(pod, container.name),
         )
         policy = container.image_pull_policy or "IfNotPresent"
         self.inputs.register(pod)
@@ -256,6 +260,7 @@ class ActionExecutor:
             image_user=self._users.get(action.image_id, ImageUser()),
             envs=tuple(envs.items()),
             mounts=mounts,
+            target_id=target_of(state, container),
             extra_groups=self._groups(state.uid),
             static_pod=is_static(pod),
         )

@@ -166,7 +166,7 @@ def surplus_containers(
     removals: list[RemoveContainer] = []
     kept: list[list[Container]] = []
     for (uid, _), unit in units.items():
-        unit.sort(key=_age)
+        unit.sort(key=_turn)
         if pods.is_gone(uid):
             removals.extend(RemoveContainer(container, POD_GONE) for container in unit)
             continue
@@ -199,7 +199,7 @@ def surplus_sandboxes(
             by_pod.setdefault(uid, []).append(sandbox)
     removals: list[RemoveSandbox] = []
     for uid, group in by_pod.items():
-        group.sort(key=lambda sandbox: (sandbox.created_at, sandbox.metadata.attempt))
+        group.sort(key=lambda sandbox: (sandbox.metadata.attempt, sandbox.created_at))
         is_gone = pods.is_gone(uid)
         for sandbox in group if is_gone else group[:-1]:
             is_dead = sandbox.state is PodSandboxState.SANDBOX_NOTREADY
@@ -226,5 +226,10 @@ def uid_of(entry: Container | PodSandbox) -> str:
     return entry.labels.get(POD_UID, "")
 
 
-def _age(container: Container) -> tuple[int, int]:
-    return container.created_at, container.metadata.attempt
+def _turn(container: Container) -> tuple[int, int]:
+    """Sorts the containers of one name: attempts only grow, the clock may step back."""
+    return container.metadata.attempt, container.created_at
+
+
+def _age(container: Container) -> int:
+    return container.created_at

@@ -38,7 +38,7 @@ from kubelet.model import (
     Volumes,
 )
 from kubelet.plan_stop import stop_containers
-from kubelet.podspec.names import container_hash
+from kubelet.podspec.names import AnyContainer, container_hash
 from kubelet.restart import Wait, is_sidecar, next_restart, should_restart, was_start_aborted
 
 
@@ -69,6 +69,7 @@ def plan_sync(draft: Draft) -> Verdict:
     sandbox = draft.observed.sandbox()
     assert sandbox is not None, "no reason for a sandbox, yet there is none"
     tidy(draft, sandbox)
+    plan_ephemeral(draft, sandbox)
     initialized, failed = plan_init(draft, sandbox)
     if failed:
         return Verdict.FINISHED
@@ -206,7 +207,7 @@ def prefetch_images(draft: Draft) -> None:
             ensure_image(draft, container)
 
 
-def ensure_image(draft: Draft, container: Container) -> bool:
+def ensure_image(draft: Draft, container: AnyContainer) -> bool:
     """True when the image is resolved, so that the container can be created."""
     memory = draft.state.memory(container.name)
     if memory.image_id:
@@ -306,6 +307,30 @@ def is_started(state: PodState, container: Container, seen: ObservedContainer) -
     return container.startup_probe is None or memory.started_id == seen.id
 
 
+# Ephemeral containers
+
+
+def plan_ephemeral(draft: Draft, sandbox: ObservedSandbox) -> None:
+    """Start each once, before anything else waits or fails (kuberuntime_manager.go SyncPod, step 6).
+
+    None is ever started again, whatever became of it or of the sandbox it was in.
+    """
+    for container in draft.pod.spec.ephemeral_containers:
+        seen = draft.observed.latest(container.name)
+        if seen is None:
+            if draft.state.memory(container.name).restart_count < 0:
+                begin(draft, container, sandbox, Why.EPHEMERAL)
+        elif seen.sandbox_id != sandbox.id:
+            continue
+        elif seen.phase is Phase.CREATED and draft.state.memory(container.name).created_id == seen.id:
+            if not draft.is_starting():
+                draft.act(StartContainer(Why.CREATED, container.name, seen.id))
+        elif seen.phase is Phase.CREATED:
+            make_anew(draft, seen, Why.CREATED_UNSEEN)
+        elif was_start_aborted(seen) and not is_stuck(draft, seen):
+            make_anew(draft, seen, Why.START_ABORTED)
+
+
 # Regular containers
 
 
@@ -340,7 +365,7 @@ def plan_regular(draft: Draft, sandbox: ObservedSandbox) -> Verdict:
 # One container
 
 
-def begin(draft: Draft, container: Container, sandbox: ObservedSandbox, why: str) -> None:
+def begin(draft: Draft, container: AnyContainer, sandbox: ObservedSandbox, why: str) -> None:
     """Image, then create; start and postStart follow as each finishes."""
     if not ensure_image(draft, container) or draft.is_starting():
         return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from kube.objects.core_v1 import Container
 from kubelet.actions import (
     Action,
     ForgetPod,
@@ -23,6 +22,7 @@ from kubelet.actions import (
 )
 from kubelet.draft import Draft, Emit
 from kubelet.model import Key, ObservedContainer, Phase, Volumes
+from kubelet.podspec.names import AnyContainer, all_containers
 from kubelet.restart import is_sidecar
 
 MINIMUM_STOP_GRACE_SECONDS = 2.0  # kubelet 1.36: minimumGracePeriodInSeconds
@@ -145,14 +145,11 @@ def _wants_pre_stop(draft: Draft, seen: ObservedContainer) -> bool:
     return container.lifecycle is not None and container.lifecycle.pre_stop is not None
 
 
-def find_container(draft: Draft, name: str) -> Container | None:
+def find_container(draft: Draft, name: str) -> AnyContainer | None:
     pod = draft.state.pod
     if pod is None:
         return None
-    for container in (*pod.spec.containers, *pod.spec.init_containers):
-        if container.name == name:
-            return container
-    return None
+    return next((container for container in all_containers(pod) if container.name == name), None)
 
 
 def plan_release(draft: Draft) -> StopVerdict:

@@ -19,6 +19,7 @@ from aio.executors import Executors
 from kube.objects.core_v1 import Pod
 from kubelet import events
 from kubelet import happened as h
+from kubelet.action_targets import group_of
 from kubelet.checkpoint import CheckpointFiles, keep
 from kubelet.draft import Emit
 from kubelet.hooks import LIFECYCLE_HTTP_FALLBACK
@@ -106,6 +107,8 @@ class PodRecord:
             self._keep_soon(worker)
         if not is_new and (state.stop is not before.stop or state.wanted != before.wanted):
             return self._keep_now(worker, sync=True)
+        if not is_new and _is_ordered_to_stop(state, before):
+            return self._keep_now(worker, sync=False)  # else nobody knew that it is to come back
         if is_new or (
             state.containers is not before.containers and _hooks_done(state) != _hooks_done(before)
         ):
@@ -278,6 +281,18 @@ def _is_released(state: PodState) -> bool:
     return state.stage >= Stage.TERMINATED and state.volumes is Volumes.RELEASED
 
 
+def _is_ordered_to_stop(state: PodState, before: PodState) -> bool:
+    """One of its containers is to be stopped now, and to run again."""
+    if state.containers is before.containers:
+        return False
+    return any(
+        memory.must_stop is not None
+        and memory.must_stop.brings_back
+        and memory.must_stop is not before.memory(name).must_stop
+        for name, memory in state.containers.items()
+    )
+
+
 def _hooks_done(state: PodState) -> list[tuple[str, str]]:
     """The container ids whose hooks are done, of the containers that have any."""
     if state.pod is None:
@@ -305,10 +320,7 @@ def event_of(worker: PodWorker, emit: Emit) -> events.Event:
     version = (pod.metadata.resource_version or "") if pod is not None else ""
     about = events.pod_ref(*_name_of(pod), worker.uid, version)
     if emit.container:
-        group = "containers"
-        if pod is not None and any(one.name == emit.container for one in pod.spec.init_containers):
-            group = "initContainers"
-        about = events.container_ref(about, emit.container, group=group)
+        about = events.container_ref(about, emit.container, group=group_of(pod, emit.container))
     kind = events.WARNING if emit.warning else events.NORMAL
     return events.Event(kind, emit.reason, emit.message, about)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kube.objects.core_v1 import Container, PodSpec
+from kube.objects.core_v1 import Container, EphemeralContainer, PodSpec
 from kubelet import reasons
 from kubelet.model import CrashBackoff, ObservedContainer, Phase
 
@@ -56,7 +56,7 @@ def was_start_aborted(seen: ObservedContainer) -> bool:
     return any(text in seen.message for text in _ABORTED)
 
 
-def is_sidecar(container: Container) -> bool:
+def is_sidecar(container: Container | EphemeralContainer) -> bool:
     """An init container that runs as long as the pod."""
     return container.restart_policy == "Always"
 

@@ -17,7 +17,7 @@ from kubelet import reasons
 from kubelet.model import Phase, Stage
 from kubelet.status import conditions as pod_conditions
 from kubelet.status import containers
-from kubelet.status.inputs import JsonObject, StatusInputs
+from kubelet.status.inputs import JsonObject, StatusInputs, coming_back
 from kubelet.status.phase import phase_of
 
 
@@ -80,7 +80,8 @@ def _outcome(inputs: StatusInputs, by_name: Mapping[str, JsonObject]) -> _Outcom
     old_reason, old_message = previous.get("reason", ""), previous.get("message", "")
     if old_phase in reasons.TERMINAL_PHASES:
         return _Outcome(old_phase, old_phase, old_reason, old_message)
-    phase = phase_of(inputs.pod.spec, by_name, is_over=inputs.stage >= Stage.TERMINATING)
+    back = coming_back(inputs)
+    phase = phase_of(inputs.pod.spec, by_name, is_over=inputs.stage >= Stage.TERMINATING, coming_back=back)
     if inputs.stage >= Stage.TERMINATED and phase not in reasons.TERMINAL_PHASES:
         phase = reasons.FAILED
     reason, message = (old_reason, old_message) if phase == old_phase else ("", "")

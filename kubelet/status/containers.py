@@ -25,9 +25,10 @@ from kubelet.model import (
     Phase,
     Stage,
     Waiting,
+    container_age,
 )
 from kubelet.restart import is_sidecar, should_restart
-from kubelet.status.inputs import JsonObject, StatusInputs
+from kubelet.status.inputs import JsonObject, StatusInputs, coming_back
 
 AnyContainer = Container | EphemeralContainer
 _NO_MEMORY = ContainerMemory()
@@ -41,6 +42,7 @@ class View:
     inputs: StatusInputs
     by_name: Mapping[str, list[ObservedContainer]]
     default_waiting: JsonObject
+    coming_back: frozenset[str]  # ended only to run again
     is_final: bool  # the previous phase is terminal: states only move towards terminated
 
 
@@ -52,7 +54,7 @@ def view_of(inputs: StatusInputs) -> View:
     has_init = bool(inputs.pod.spec.init_containers)
     default = {"reason": reasons.POD_INITIALIZING if has_init else reasons.CONTAINER_CREATING}
     is_final = inputs.previous.get("phase") in reasons.TERMINAL_PHASES
-    return View(inputs, by_name, {"waiting": default}, is_final)
+    return View(inputs, by_name, {"waiting": default}, coming_back(inputs), is_final)
 
 
 def statuses(view: View, field: str, containers: Sequence[AnyContainer]) -> list[JsonObject]:
@@ -72,6 +74,9 @@ def _status(view: View, spec: AnyContainer, previous: JsonObject | None, *, is_i
         status = _seen_status(view, spec, seen, previous)
     else:
         status = _unseen_status(view, spec, previous, is_init=is_init)
+    if spec.name in view.coming_back and not view.is_final and _stands(view, spec, status):
+        # An exit that the policy lets stand is never taken back once it was told: it is not told.
+        status["lastState"], status["state"] = status["state"], dict(view.default_waiting)
     if memory.waiting is not None and _may_wait(view, spec, status):
         _set_waiting(status, memory.waiting)
     if previous is not None and _would_undo(view, spec, previous, status, is_init=is_init):
@@ -86,7 +91,7 @@ def _history(seen: Sequence[ObservedContainer], memory: ContainerMemory) -> Sequ
     gone = memory.last_exit
     if gone is None or any(container.id == gone.id for container in seen):
         return seen
-    return sorted((*seen, gone), key=lambda container: container.created_at, reverse=True)
+    return sorted((*seen, gone), key=container_age, reverse=True)
 
 
 def _seen_status(
@@ -180,6 +185,9 @@ def _unseen_status(
         status["state"] = {"terminated": exit_}
         return status
     was_running = previous is not None and "running" in previous.get("state", _NOTHING)
+    if was_running and isinstance(spec, EphemeralContainer):
+        status["state"] = {"terminated": _unknown_exit(reasons.LOST_WHEN_DELETED)}
+        return status
     if was_running and "terminated" not in status["lastState"]:
         status["lastState"] = {"terminated": _unknown_exit(reasons.LOST_WHEN_DELETED)}
         if view.inputs.pod.metadata.deletion_timestamp is None:
@@ -202,6 +210,14 @@ def _may_wait(view: View, spec: AnyContainer, status: JsonObject) -> bool:
     if code is None or view.is_final or view.inputs.stage is not Stage.SYNCING:
         return False
     return isinstance(spec, Container) and should_restart(view.inputs.pod.spec, spec, code)
+
+
+def _stands(view: View, spec: AnyContainer, status: JsonObject) -> bool:
+    """It has ended, and its policy would leave it so."""
+    code = exit_code(status["state"])
+    if code is None or not isinstance(spec, Container):
+        return False
+    return not should_restart(view.inputs.pod.spec, spec, code)
 
 
 def _set_waiting(status: JsonObject, waiting: Waiting) -> None:
@@ -238,6 +254,9 @@ def _set_started_and_ready(
     *,
     is_init: bool,
 ) -> None:
+    if isinstance(spec, EphemeralContainer):
+        status["ready"] = False  # nobody probes it, and nobody waits for it
+        return
     is_running = latest is not None and "running" in status["state"]
     latest_id = latest.id if latest is not None else ""
     # Until its postStart hook has ended nobody should take a container for one that serves.

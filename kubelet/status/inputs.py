@@ -79,6 +79,21 @@ def inputs_from_state(
     )
 
 
+def coming_back(inputs: StatusInputs) -> frozenset[str]:
+    """The names of containers whose newest run was only ended so that they run again."""
+    if inputs.observed is None or inputs.stage is not Stage.SYNCING:
+        return frozenset()
+    names: set[str] = set()
+    for name, memory in inputs.containers.items():
+        order = memory.must_stop
+        if order is None or not order.brings_back:
+            continue
+        newest = inputs.observed.latest(name) or memory.last_exit
+        if newest is not None and newest.id == order.container_id:
+            names.add(name)
+    return frozenset(names)
+
+
 def _without_aborted(observed: Observed | None) -> Observed | None:
     """A start that was cut short is no exit: a pod must not fail for good by it, not for a moment either."""
     if observed is None or not any(was_start_aborted(seen) for seen in observed.containers):

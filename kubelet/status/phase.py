@@ -7,7 +7,7 @@ phase too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kube.objects.core_v1 import Container, PodSpec
@@ -29,17 +29,23 @@ class _Count:
     restarting: int = 0  # stopped, and to run again
 
 
-def phase_of(spec: PodSpec, by_name: Mapping[str, JsonObject], *, is_over: bool) -> str:
+def phase_of(
+    spec: PodSpec, by_name: Mapping[str, JsonObject], *, is_over: bool, coming_back: Collection[str] = ()
+) -> str:
     """The phase; `is_over` = no container will be started again, whatever the restart policy says.
 
-    `by_name`: statuses of init and regular containers.
+    `by_name`: statuses of init and regular containers. `coming_back`: the names of those that were only
+    stopped to run again, whatever their policy says.
     """
     count = _Count()
     for container in spec.init_containers:
+        before = count.failed_init
         if is_sidecar(container):
             _count_sidecar(count, by_name.get(container.name))
         else:
             _count_init(count, spec, container, by_name.get(container.name))
+        if container.name in coming_back:
+            count.failed_init = before
     for container in spec.containers:
         _count_regular(count, spec, container, by_name.get(container.name))
     if count.failed_init:
@@ -54,6 +60,7 @@ def phase_of(spec: PodSpec, by_name: Mapping[str, JsonObject], *, is_over: bool)
         return reasons.RUNNING
     if not count.stopped:
         return reasons.PENDING
+    count.restarting += sum(1 for container in spec.containers if container.name in coming_back)
     if count.restarting and not is_over:
         return reasons.RUNNING
     return reasons.SUCCEEDED if count.stopped == count.succeeded else reasons.FAILED

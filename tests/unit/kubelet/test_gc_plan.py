@@ -34,23 +34,28 @@ def container(
     uid: str = "u1",
     name: str = "a",
     sandbox: str = "s1",
+    attempt: int = 0,
 ) -> Container:
     labels = {"io.kubernetes.pod.uid": uid, "io.kubernetes.container.name": name} if uid else {}
     return Container(
         id=id,
         pod_sandbox_id=sandbox,
-        metadata=ContainerMetadata(name, 0),
+        metadata=ContainerMetadata(name, attempt),
         state=state,
         created_at=created * SECOND,
         labels=labels,
     )
 
 
-def sandbox(id: str, created: int, *, ready: bool = False, uid: str = "u1") -> PodSandbox:
+def sandbox(id: str, created: int, *, ready: bool = False, uid: str = "u1", attempt: int = 0) -> PodSandbox:
     state = PodSandboxState.SANDBOX_READY if ready else PodSandboxState.SANDBOX_NOTREADY
     labels = {"io.kubernetes.pod.uid": uid} if uid else {}
     return PodSandbox(
-        id=id, metadata=PodSandboxMetadata(), state=state, created_at=created * SECOND, labels=labels
+        id=id,
+        metadata=PodSandboxMetadata(attempt=attempt),
+        state=state,
+        created_at=created * SECOND,
+        labels=labels,
     )
 
 
@@ -66,6 +71,12 @@ def test_newest_dead_container_of_a_name_is_kept_for_its_logs() -> None:
         ("c1", gc.NEWER_DEAD),
         ("c2", gc.NEWER_DEAD),
     ]
+
+
+def test_newest_is_the_last_attempt_though_the_clock_was_set_back() -> None:
+    assert taken(container("c1", 900, attempt=1), container("c2", 5, attempt=2)) == [("c1", gc.NEWER_DEAD)]
+    boxes = [sandbox("s1", 900, attempt=1), sandbox("s2", 5, attempt=2)]
+    assert [one.sandbox.id for one in gc.surplus_sandboxes(boxes, [], ALIVE)] == ["s1"]
 
 
 def test_dead_containers_are_counted_per_name_and_running_ones_not_at_all() -> None:

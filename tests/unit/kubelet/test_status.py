@@ -13,6 +13,7 @@ from kube.objects.core_v1 import Container, Pod, PodStatus
 from kubelet.model import (
     ContainerMemory,
     LinuxUser,
+    MustStop,
     Observed,
     ObservedContainer,
     ObservedSandbox,
@@ -273,6 +274,14 @@ def test_exit_stays_known_when_the_dead_container_is_collected() -> None:
     assert status["lastState"]["terminated"]["exitCode"] == 7
 
 
+def test_last_exit_remembered_is_older_than_what_runs_though_the_clock_was_set_back() -> None:
+    late = replace(exited(7, "a", 0), created_at=900 * SECOND)
+    memory = {"a": ContainerMemory(last_exit=late)}
+    [status] = status_of(pod(), seen(running("a", 1)), containers=memory)["containerStatuses"]
+    assert "running" in status["state"]
+    assert status["lastState"]["terminated"]["exitCode"] == 7
+
+
 def test_last_state_of_before_is_kept_when_only_the_newest_container_is_left() -> None:
     before = status_of(pod(), seen(running("a", 1), exited(3, "a", 0)))
     [status] = status_of(pod(), seen(running("a", 1)), previous=before)["containerStatuses"]
@@ -478,3 +487,23 @@ def test_status_decodes_as_the_typed_view() -> None:
     view = msgspec.convert(status, PodStatus)
     assert view.container_statuses[0].container_id == "containerd://a0"
     assert isinstance(two().spec.containers[0], Container)
+
+
+def test_container_that_was_ended_to_run_again_ends_no_pod() -> None:
+    the_pod = pod(restartPolicy="Never")
+    order = MustStop("a0", "Container a definition changed, will be restarted", brings_back=True)
+    memory = {"a": ContainerMemory(must_stop=order)}
+    before = status_of(the_pod, seen(exited(0, "a", 0)), containers=memory)
+    assert before["phase"] == "Running"
+    [status] = before["containerStatuses"]
+    assert "waiting" in status["state"] and status["lastState"]["terminated"]["exitCode"] == 0
+    assert status_of(the_pod, seen(exited(0, "a", 0)))["phase"] == "Succeeded"
+    assert (
+        status_of(the_pod, seen(), containers={"a": replace(memory["a"], last_exit=exited(0, "a", 0))})[
+            "phase"
+        ]
+        == "Running"
+    )
+    after = status_of(the_pod, seen(running("a", 1), exited(0, "a", 0)), previous=before)
+    [status] = after["containerStatuses"]
+    assert after["phase"] == "Running" and "running" in status["state"] and status["restartCount"] == 1
