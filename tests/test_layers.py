@@ -63,6 +63,7 @@ PURE = (
     "controlplane/scheduler/scores.py",
     "controlplane/scheduler/selector.py",
     "controlplane/scheduler/waiting.py",
+    "kube/apply/*.py",
     "controlplane/allocation/pool.py",
     "controlplane/allocation/services.py",
     "controlplane/api/codec.py",
