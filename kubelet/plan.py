@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum
 
+from kube.go_duration import format_duration
 from kube.objects.core_v1 import Container
 from kubelet.actions import (
     CreateContainer,
@@ -460,7 +461,7 @@ def hold_back(draft: Draft, container: Container, wait: Wait) -> None:
     meta = draft.pod.metadata
     pod_name = f"{meta.name}_{meta.namespace}({draft.state.uid})"
     message = (
-        f"back-off {_go_duration(wait.delay_seconds)} restarting failed "
+        f"back-off {format_duration(round(wait.delay_seconds))} restarting failed "
         f"container={container.name} pod={pod_name}"
     )
     waiting = draft.state.memory(container.name).waiting
@@ -468,12 +469,6 @@ def hold_back(draft: Draft, container: Container, wait: Wait) -> None:
         draft.wait(container.name, "CrashLoopBackOff", message)
         text = f"Back-off restarting failed container {container.name} in pod {pod_name}"
         draft.emits.append(Emit("BackOff", text, warning=True, container=container.name))
-
-
-def _go_duration(seconds: float) -> str:
-    """Whole seconds as Go prints a duration: 10s, 1m20s, 5m0s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 # Tidying

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from probes.outcome import Outcome, duration_text, failure, success
+from kube.go_duration import format_duration
+from probes.outcome import Outcome, failure, success
 from probes.spec import GrpcCheck
 from probes.tcp import join_host_port
 
@@ -34,7 +35,7 @@ async def check(target: GrpcCheck, host: str, timeout: float) -> Outcome:
             async with asyncio.timeout_at(deadline):
                 await channel.channel_ready()
         except TimeoutError:
-            wanted = f'failed to connect service "{address}" within {duration_text(timeout)}'
+            wanted = f'failed to connect service "{address}" within {format_duration(timeout)}'
             return failure(f"timeout: {wanted}: context deadline exceeded")
         call = channel.unary_unary(METHOD, request_serializer=_encode, response_deserializer=_decode)
         left = max(0.001, deadline - asyncio.get_running_loop().time())
@@ -55,7 +56,7 @@ def _rpc_failure(error: object, timeout: float) -> Outcome:
         what = "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
         return failure(f"error: {what}: {details}")
     if code == "DEADLINE_EXCEEDED":
-        return failure(f"timeout: health rpc did not complete within {duration_text(timeout)}")
+        return failure(f"timeout: health rpc did not complete within {format_duration(timeout)}")
     go_code = "".join(part.capitalize() for part in code.split("_"))
     return failure(f"error: health rpc probe failed: rpc error: code = {go_code} desc = {details}")
 

@@ -64,15 +64,3 @@ def event_message(kind: ProbeKind, outcome: Outcome) -> str:
             return f"{name} probe errored and resulted in {outcome.verdict} state: {outcome.message}"
         case Verdict.SUCCESS:
             return ""
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds as Go prints a duration in these messages: `1s`, `1m30s`, `500ms`."""
-    if 0 < seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    hours, rest = divmod(seconds, 3600)
-    minutes, rest = divmod(rest, 60)
-    text = f"{rest:g}s"
-    if hours or minutes:
-        text = f"{minutes:g}m{text}"
-    return f"{hours:g}h{text}" if hours else text

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from kubelet.configuration.duration import format_duration, parse_duration
+from kube.go_duration import format_duration, parse_duration
 from kubelet.configuration.errors import InvalidConfiguration
 from kubelet.configuration.types import (
     API_VERSION,

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kubelet.configuration.duration import parse_duration
+from kube.go_duration import parse_duration
 from kubelet.configuration.flag_table import FlagKind
 from kubelet.configuration.types import MemoryReservation, Taint, VModuleItem
 

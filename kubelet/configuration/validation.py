@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kube.go_duration import format_duration
 from kube.quantity import Quantity, QuantityError, parse
 from kubelet.configuration import gates
-from kubelet.configuration.duration import format_duration
 from kubelet.configuration.types import KubeletConfiguration
 
 PREFIX = "invalid configuration: "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kube.go_duration import format_duration
 from kubelet import reasons
 from kubelet.images.model import ALWAYS, NEVER, ImageResult
 from kubelet.images.reference import InvalidReference, with_default_tag
@@ -132,22 +133,14 @@ def with_registry_hint(message: str) -> str:
 def pulled_message(image: str, pull_seconds: float, total_seconds: float, size_bytes: int) -> str:
     """Upstream's text of the event `Pulled`; durations as Go prints them, cut to milliseconds."""
     return (
-        f"Successfully pulled image {_quoted(image)} in {go_duration(pull_seconds)}"
-        f" ({go_duration(total_seconds)} including waiting). Image size: {size_bytes} bytes."
+        f"Successfully pulled image {_quoted(image)} in {format_duration(_whole_ms(pull_seconds))}"
+        f" ({format_duration(_whole_ms(total_seconds))} including waiting). Image size: {size_bytes} bytes."
     )
 
 
-def go_duration(seconds: float) -> str:
-    """`seconds` as Go's time.Duration prints it, truncated to milliseconds: 0s, 150ms, 1.5s, 2m3.05s."""
-    total_ms = int(seconds * 1000 + 1e-6)  # 2.01 is stored a hair below
-    if total_ms < 1000:
-        return f"{total_ms}ms" if total_ms else "0s"
-    minutes, rest_ms = divmod(total_ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    fraction = f"{rest_ms / 1000:.3f}".rstrip("0").rstrip(".")
-    if hours:
-        return f"{hours}h{minutes}m{fraction}s"
-    return f"{minutes}m{fraction}s" if minutes else f"{fraction}s"
+def _whole_ms(seconds: float) -> float:
+    """Cut to milliseconds, so that a message stays readable."""
+    return int(seconds * 1000 + 1e-6) / 1000  # 2.01 is stored a hair below
 
 
 def _refused(reason: str, message: str, retry_after_seconds: float) -> ImageResult:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kube.go_duration import format_duration, parse_duration
 from kubelet.configuration import InvalidConfiguration, effect
 from kubelet.configuration.codec import decode, encode
-from kubelet.configuration.duration import format_duration, parse_duration
 from kubelet.configuration.host import is_cgroup2_unified, read_host, swap_devices
 from kubelet.configuration.load import Loaded, load
 from kubelet.configuration.merge import merge_patch

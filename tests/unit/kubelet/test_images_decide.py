@@ -114,7 +114,7 @@ def test_back_off_message_carries_the_last_error() -> None:
     ],
 )
 def test_durations_print_as_go_prints_them(seconds: float, text: str) -> None:
-    assert decide.go_duration(seconds) == text
+    assert f"in {text} ({text} including waiting)" in decide.pulled_message("x", seconds, seconds, 1)
 
 
 def test_pulled_message_is_upstreams() -> None:

@@ -17,7 +17,7 @@ from kube.objects.core_v1 import (
     TCPSocketAction,
 )
 from probes.lateness import Lateness
-from probes.outcome import ProbeKind, duration_text, event_message, failure, success, unknown, warning
+from probes.outcome import ProbeKind, event_message, failure, success, unknown, warning
 from probes.schedule import make_schedule
 from probes.spec import ExecCheck, GrpcCheck, HttpCheck, ProbeSpec, TcpCheck, build_spec, resolve_port
 from probes.target import ProbeTarget
@@ -193,14 +193,6 @@ def test_event_texts_are_kubernetes() -> None:
     expected = "Startup probe errored and resulted in unknown state: rpc error"
     assert event_message("startup", unknown("rpc error")) == expected
     assert event_message("startup", success("ok")) == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(1, "1s"), (1.5, "1.5s"), (0.5, "500ms"), (90, "1m30s"), (3600, "1h0m0s"), (0, "0s")],
-)
-def test_durations_read_as_in_go(seconds: float, text: str) -> None:
-    assert duration_text(seconds) == text
 
 
 def test_target_waits_for_an_address_only_where_it_needs_one() -> None:

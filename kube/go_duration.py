@@ -1,8 +1,8 @@
 """Go's duration text ("1m30s") to seconds and back.
 
-Pure. KubeletConfiguration and the flags write every duration the way Go's `time.ParseDuration` reads it; we
-keep seconds as a float. Promise: `parse_duration(format_duration(x)) == x` for every whole number of
-microseconds.
+Pure. Configurations and flags write every duration the way Go's `time.ParseDuration` reads it, messages show
+it the way `Duration.String` writes it; we keep seconds as a float. Promise:
+`parse_duration(format_duration(x)) == x` for every whole number of microseconds.
 """
 
 from __future__ import annotations
