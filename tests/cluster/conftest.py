@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from pykubelet.instance.layout import Layout
-from tests.cluster.clusters import NEWEST, Cluster, Kubectl, KubectlMissing, find_kubectl
+from tests.cluster.clusters import NEWEST, Cluster, Kubectl, KubectlMissing, find_kubectl, wait_until
+from tests.cluster.stranger import Api, Place, path_to
 from tests.runtimes.fixtures import Workshop
 
 KUBECTLS = ("PATH", NEWEST)
@@ -57,3 +58,21 @@ def namespace(cluster: Cluster, kubectl: Kubectl) -> Iterator[str]:
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Cluster) -> Api:
+    """The session's cluster, as its administrator, without a line of ours in between."""
+    return Api(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="module")
+def room(api: Api) -> Iterator[Place]:
+    """A namespace for a module, in which every test uses names of its own."""
+    name = f"room-{secrets.token_hex(3)}"
+    api.create(path_to("namespaces"), {"metadata": {"name": name}})
+    account = path_to("serviceaccounts", name, "default")
+    wait_until(lambda: not api.is_gone(account), "the default service account")
+    yield Place(api, name)
+    api.delete(path_to("namespaces", name=name))
+    wait_until(lambda: api.is_gone(path_to("namespaces", name=name)), "the namespace is gone")
