@@ -7,7 +7,6 @@ mount where the cluster's pods have their token. As in `figures`, ours and the f
 from __future__ import annotations
 
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine, pods
+from bench import machine, pods, report
 from bench.cluster_client import Client
 from bench.control_plane import serving
 from bench.figures import IN_FLIGHT, Figure, Scale, spread
@@ -298,10 +297,16 @@ FIGURES: dict[str, Callable[[Bench], list[Figure]]] = {
 
 def measure(names: tuple[str, ...], scale: Scale, say: Callable[[str], None]) -> list[Figure]:
     """The figures of these names. Needs root, and what `pykubelet up` needs."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     base = Path(tempfile.mkdtemp(prefix="pkb-", dir="/tmp"))
     try:
         bench = Bench(base, scale, say)
-        return [figure for name in names for figure in FIGURES[name](bench)]
+        figures: list[Figure] = []
+        for name in names:
+            began = time.monotonic()
+            for figure in FIGURES[name](bench):
+                say(report.row(figure))
+                figures.append(figure)
+            say(f"{name}: {time.monotonic() - began:.0f} s")
+        return figures
     finally:
         shutil.rmtree(base)

@@ -40,15 +40,16 @@ class Scale:
     probe_seconds: float
     restart_pods: int
     restarts: int
+    api_seconds: float
 
 
 FULL = Scale(
     singles=32, other_singles=8, burst=50, bursts=3, crashes=16, settle_seconds=20.0, idle_seconds=60.0,
-    probe_seconds=30.0, restart_pods=100, restarts=5,
+    probe_seconds=30.0, restart_pods=100, restarts=5, api_seconds=5.0,
 )  # fmt: skip
 QUICK = Scale(
     singles=8, other_singles=3, burst=20, bursts=1, crashes=4, settle_seconds=5.0, idle_seconds=10.0,
-    probe_seconds=8.0, restart_pods=20, restarts=2,
+    probe_seconds=8.0, restart_pods=20, restarts=2, api_seconds=1.0,
 )  # fmt: skip
 
 

@@ -20,7 +20,8 @@ HEAD = """# Results
 
 Written by `make bench` (`python -m bench`). The floor is the same pods driven straight over CRI against the
 same containerd, in the same run, by a lean program in a process of its own (`bench/floor.py`), best of 1, 2,
-4, 8 and 16 in flight. Ours and the floor take turns; medians, quartiles in parentheses.
+4, 8 and 16 in flight. Ours and the floor take turns; medians, quartiles in parentheses. Of a cluster the user
+is a process of its own too (`bench/cluster_client.py`), and a pod is ready when a watch has told that user.
 """
 
 

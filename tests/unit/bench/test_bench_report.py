@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import apiserver, apiserver_figures, cluster, report
+from bench.__main__ import chosen
 from bench.figures import Figure, quantile, spread
 from bench.pods import BarePods, manifest
 from cri._pb import api_pb2 as pb
@@ -68,3 +69,20 @@ async def test_floor_is_asked_to_make_the_pod_that_the_agent_would_make(tmp_path
     assert targets == ["/scratch", "/etc/hosts", "/dev/termination-log"]
     assert all(Path(mount.host_path).exists() for mount in second.config.mounts)
     assert second.sandbox_config == box
+
+
+def test_rates_of_the_api_server_are_judged_against_what_was_promised() -> None:
+    found = {name: float(least) for name, least in apiserver.TARGETS.items()}
+    found |= {f"{name}: server CPU us": 500.0 for name in apiserver.TARGETS}
+    found |= {name: most + 1 for name, most in apiserver.LATENCY.items()}
+    found |= {"floor/s": 9000.0, "RSS at the start: MiB": 60.0, "RSS at the end: MiB": 90.0}
+    made = apiserver_figures.figures(found)
+    assert [one.is_met for one in made] == [True] * len(apiserver.TARGETS) + [False, False, True]
+    assert report.row(made[0]).startswith("| API server: creates | >= 1800 /s | 1800.00 /s | met |")
+    assert made[1].name == "API server: creates, 20 watchers"
+
+
+def test_only_the_groups_that_were_asked_for_are_measured() -> None:
+    assert chosen("cluster", None) == tuple(cluster.FIGURES)
+    assert chosen("cluster", ["burst", "cluster-burst"]) == ("cluster-burst",)
+    assert chosen("containerd-1.6", ["burst", "cluster-burst"]) == ("burst",)
