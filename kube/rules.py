@@ -46,6 +46,12 @@ FOREGROUND = "foregroundDeletion"
 DEFAULT_GRACE_SECONDS = 30
 # metadata that only the server sets
 _SERVER_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_OPTIONAL_IN_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+# What a new object's status says; what is not optional in it is there from the start.
+_FIRST_STATUS: dict[Resource, JsonObject] = {
+    r.PODS: {"phase": "Pending"}, r.NAMESPACES: {"phase": "Active"}, r.REPLICA_SETS: {"replicas": 0},
+    r.REPLICATION_CONTROLLERS: {"replicas": 0},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +91,19 @@ def created(resource: Resource, body: JsonObject, namespace: str, moment: Moment
     meta_["creationTimestamp"] = meta.format_time(moment.now)
     if resource in WITH_GENERATION:
         meta_["generation"] = 1
+    _leave_out_empty(meta_)
     if resource in WITH_STATUS - KEEPS_STATUS_AT_CREATE:
-        value.pop("status", None)
-    if resource == r.PODS:
-        value["status"] = {"phase": "Pending"}
-    elif resource == r.NAMESPACES:
+        value["status"] = dict(_FIRST_STATUS.get(resource, {}))
+    if resource == r.NAMESPACES:
         value.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
-        value["status"] = {"phase": "Active"}
     return value
+
+
+def _leave_out_empty(meta_: JsonObject) -> None:
+    """Of metadata nobody sees whether a list or a map is empty or not there (all are `omitempty`)."""
+    for name in _OPTIONAL_IN_METADATA:
+        if name in meta_ and not meta_[name]:
+            del meta_[name]
 
 
 def _place(resource: Resource, meta_: JsonObject, namespace: str) -> None:
@@ -126,6 +137,7 @@ def updated(resource: Resource, old: JsonObject, body: JsonObject, subresource: 
             meta_[field] = old_meta[field]
         else:
             meta_.pop(field, None)
+    _leave_out_empty(meta_)
     if subresource == "status":
         value = _with_new_status(resource, old, value)
     elif not subresource and resource in WITH_STATUS:

@@ -173,5 +173,3 @@ def _lease(spec: Mapping[str, Any]) -> Iterator[FieldError]:
     if transitions is not None and transitions < 0:
         detail = "must be greater than or equal to 0"
         yield errors.invalid("spec.leaseTransitions", transitions, detail)
-    if spec.get("holderIdentity") == "":
-        yield errors.invalid("spec.holderIdentity", "", "must not be empty")

@@ -216,6 +216,25 @@ async def test_finalizer_holds_an_object_until_it_is_taken_away(world: World) ->
 
 
 @on_all
+async def test_empty_metadata_is_left_out_and_a_status_is_there_from_the_start(world: World) -> None:
+    body = config("c")
+    body["metadata"] |= {"labels": {}, "annotations": {"a": "1"}, "ownerReferences": []}
+    made = await world.client.create(r.CONFIG_MAPS, body)
+    assert made["metadata"].keys().isdisjoint({"labels", "ownerReferences"})
+    left = await world.client.patch(
+        r.CONFIG_MAPS, "c", {"metadata": {"annotations": {"a": None}}}, namespace="shop"
+    )
+    assert "annotations" not in left["metadata"]
+    assert (await world.client.create(r.PODS, pod("new")))["status"]["phase"] == "Pending"
+    meta = {"name": "web", "namespace": "shop"}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    for resource, first in ((r.DEPLOYMENTS, {}), (r.REPLICA_SETS, {"replicas": 0})):
+        body = {"apiVersion": "apps/v1", "kind": resource.kind, "metadata": meta, "spec": spec}
+        assert (await world.client.create(resource, body))["status"] == first
+
+
+@on_all
 async def test_pages_show_one_revision_whatever_is_written_meanwhile(world: World) -> None:
     for number in range(5):
         world.api.put(config(f"c{number}"))
