@@ -10,6 +10,7 @@ wait behind others (a node's lease) has a client of its own.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,7 @@ class HttpClient:
         self._limits = limits
         self._clock = clock or SystemClock()
         self._bucket = TokenBucket(limits.qps, limits.burst)
+        self._places = asyncio.Semaphore(limits.in_flight or sys.maxsize)
         self._transport = Transport(settings, limits, self._clock)
 
     async def get(
@@ -184,7 +186,7 @@ class HttpClient:
         may_look_again, retries = True, 0
         while True:
             try:
-                async with self._answer(request) as (_, response):
+                async with self._places, self._answer(request) as (_, response):
                     return await self._body(response)
             except status.Unauthorized:
                 if not (may_look_again and await self._has_new_credentials()):

@@ -65,12 +65,14 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`qps` and `burst` as in KubeletConfiguration kubeAPIQPS and kubeAPIBurst; `qps` <= 0 = no limit.
-    `request_seconds` is for one attempt of anything but watches and streams."""
+    `request_seconds` is for one attempt of anything but watches and streams. `in_flight` of those, at most,
+    go at once, each on a connection of its own; 0 = no limit."""
 
     qps: float = 50.0
     burst: int = 100
     connect_seconds: float = 10.0
     request_seconds: float = 60.0
+    in_flight: int = 0
 
 
 DEFAULT_LIMITS = Limits()

@@ -9,11 +9,15 @@ from __future__ import annotations
 from kube.client.settings import Limits
 from kubelet.configuration import KubeletConfiguration
 
+# A TLS handshake costs more than a request: many pods at once share connections instead of opening new ones.
+_IN_FLIGHT = 16
 _CLIENT_GO_QPS = 5.0  # rest.DefaultQPS, which a zero in kubeAPIQPS means
 
 
 def api_limits(config: KubeletConfiguration) -> Limits:
-    return Limits(qps=config.kube_api_qps or _CLIENT_GO_QPS, burst=config.kube_api_burst)
+    return Limits(
+        qps=config.kube_api_qps or _CLIENT_GO_QPS, burst=config.kube_api_burst, in_flight=_IN_FLIGHT
+    )
 
 
 def event_limits(config: KubeletConfiguration) -> Limits:

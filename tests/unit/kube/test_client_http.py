@@ -284,6 +284,21 @@ async def test_one_connection_serves_many_requests_and_watches_do_not_use_up_oth
 
 
 @pytest.mark.asyncio
+async def test_requests_at_once_share_as_many_connections_as_they_may_beside_watches(api: FakeApi) -> None:
+    api.put(config())
+    async with serve(api) as served:
+        async with client_of(Settings(served.url), limits=Limits(qps=0, in_flight=2)) as client:
+            streams = [client.watch(r.CONFIG_MAPS) for _ in range(3)]
+            try:
+                await asyncio.gather(*(anext(stream) for stream in streams))
+                await asyncio.gather(*(client.list(r.PODS) for _ in range(20)))
+            finally:
+                for stream in streams:
+                    await stream.aclose()
+        assert 3 < len(served.seen.connections) <= 5
+
+
+@pytest.mark.asyncio
 async def test_event_of_a_megabyte_and_a_half_comes_through(api: FakeApi) -> None:
     api.put({**config(), "data": {"x": "y" * 1_500_000}})
     async with serve(api) as served, client_of(Settings(served.url)) as client:
