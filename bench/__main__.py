@@ -20,13 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import apiserver_figures, cluster, machine, report
-from bench.figures import AGENT_FLAGS, FIGURES, FULL, QUICK, Figure, Node, Scale
+from bench.figures import AGENT_FLAGS, FIGURES, FULL, QUICK, START_SECONDS, Figure, Node, Scale
 from bench.floor import Floor
 from tests.node.agent import AgentProcess
 from tests.runtimes.containerd import KINDS, PrivateContainerd, RuntimeMissing
-
-# Until the agent has compared lists after its start; later pods of the floor are not looked at.
-START_SECONDS = 1.5
 
 PARTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(KINDS, tuple(FIGURES)),

@@ -24,6 +24,8 @@ SLOW_SECONDS = 300.0
 IN_FLIGHT = (1, 2, 4, 8, 16)
 # The floor's pods are strangers to the agent, which would stop them when it compares lists.
 AGENT_FLAGS = ("--relist-period=24h",)
+# Until the agent has compared lists after its start; later pods of the floor are not looked at.
+START_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
