@@ -37,6 +37,7 @@ _SCALARS: dict[str, Json] = {
 }  # fmt: skip
 FIELD_PATCHES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 )  # fmt: skip
 _FIELD_VALIDATION = {"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}
 _DRY_RUN = {"name": "dryRun", "in": "query", "schema": {"type": "string"}}

@@ -13,6 +13,7 @@ _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 _PROPAGATION = ("Background", "Foreground", "Orphan")
 _VALIDATION = ("Ignore", "Warn", "Strict")
 _MATCHES = ("Exact", "NotOlderThan")
+_MANAGER_MAX_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,36 @@ def writing(request: Request) -> Writing:
         wrong = errors.not_supported("fieldValidation", validation, (*_VALIDATION, ""))
         raise _invalid("CreateOptions", wrong)
     return Writing(_is_dry(request.query.get("dryRun") or ()), validation)
+
+
+def manager(request: Request) -> str:
+    """Who writes, for managedFields: as the query says, else the first word of the user agent. Invalid for a
+    name that is too long or cannot be printed."""
+    name = request.one("fieldManager")
+    if not name:
+        agent = request.headers.get("user-agent", "").partition("/")[0]
+        return agent if agent.isprintable() and len(agent) <= _MANAGER_MAX_BYTES else ""
+    if len(name.encode()) > _MANAGER_MAX_BYTES:
+        raise _invalid("PatchOptions", errors.too_long("fieldManager", _MANAGER_MAX_BYTES))
+    if not name.isprintable():
+        wrong = errors.invalid("fieldManager", name, "should only contain printable characters")
+        raise _invalid("PatchOptions", wrong)
+    return name
+
+
+def forced(request: Request) -> bool:
+    """Of an apply. Invalid without a manager, which an apply must name."""
+    if not request.one("fieldManager"):
+        wrong = errors.required("fieldManager", "is required for apply patch")
+        raise _invalid("PatchOptions", wrong)
+    return request.one("force") in _TRUE
+
+
+def not_forced(request: Request) -> None:
+    """Of any other patch. Invalid with `force`, which it cannot have."""
+    if request.one("force"):
+        wrong = errors.forbidden("force", "may not be specified for non-apply patch")
+        raise _invalid("PatchOptions", wrong)
 
 
 def _is_dry(values: object) -> bool:

@@ -13,7 +13,7 @@ from aio import log
 from aio.clock import Clock
 from controlplane.api import codec, negotiation, requestinfo
 from controlplane.api.handlers.subresources import Subresources
-from controlplane.api.handlers.verbs import Verbs
+from controlplane.api.handlers.verbs import MayCreate, Verbs
 from controlplane.api.model import (
     MAX_BODY_BYTES,
     Authenticator,
@@ -98,6 +98,7 @@ class Pipeline:
             return await self._page(request)
         if kind is None or not info.verb:
             raise status.no_such_resource()
+        _check_place(kind, info)
         handler = self._parts.handlers.get((info.resource, info.subresource))
         if handler is not None:
             if not info.subresource and info.verb not in kind.verbs:
@@ -168,12 +169,28 @@ class Pipeline:
         raise not_supported(kind.resource, info.verb)
 
 
-def _check_scope(kind: Kind, info: RequestInfo) -> None:
-    """Collections across namespaces are for reading; a cluster's object has no namespace in its path."""
-    resource = kind.resource
-    is_own_path = resource.plural == "namespaces" and info.namespace == info.name
-    if not resource.namespaced and info.namespace and not is_own_path:
+def asking(authorizer: Authorizer) -> MayCreate:
+    """Raises Forbidden for what the user may not."""
+
+    async def ask(user: UserInfo, info: RequestInfo) -> None:
+        verdict = await authorizer.authorize(user, info)
+        if verdict.decision is not Decision.ALLOWED:
+            raise forbidden(user, info, verdict.reason)
+
+    return ask
+
+
+def _check_place(kind: Kind, info: RequestInfo) -> None:
+    """A cluster's object has no namespace in its path. Who may do anything in one namespace was let through
+    for that namespace alone: what is not of it must not be reached by its path, whoever answers there."""
+    is_own_path = kind.resource.plural == "namespaces" and info.namespace == info.name
+    if info.namespace and not kind.resource.namespaced and not is_own_path:
         raise status.no_such_resource()
+
+
+def _check_scope(kind: Kind, info: RequestInfo) -> None:
+    """Collections across namespaces are for reading."""
+    resource = kind.resource
     if resource.namespaced and not info.namespace and info.verb not in ("list", "watch"):
         raise not_supported(resource, info.verb)
     if info.verb == "create" and info.name and not info.subresource:

@@ -23,7 +23,7 @@ from controlplane.api.handlers.verbs import Verbs
 from controlplane.api.handlers.watches import Watches
 from controlplane.api.model import AdmissionPlugin, Authenticator, Authorizer, Handler, Request, UserInfo
 from controlplane.api.pages import Page
-from controlplane.api.pipeline import Parts, Pipeline
+from controlplane.api.pipeline import Parts, Pipeline, asking
 from controlplane.api.registry import Registry, standard
 from controlplane.api.storage import Storage
 from controlplane.api.watchcache import CHANGES_KEPT, WatchCache
@@ -68,7 +68,8 @@ class ApiServer:
         addresses = Addresses(access.services, self.cache) if access.services else None
         self.storage = Storage(store, self.cache, clock, access.admission, addresses)
         self._loop: asyncio.Task[None] | None = None
-        verbs = Verbs(self.storage, Lists(store, self.cache), Watches(self.cache, clock))
+        lists, watches = Lists(store, self.cache), Watches(self.cache, clock)
+        verbs = Verbs(self.storage, lists, watches, clock, asking(access.authorizer))
         checks = {"ping": lambda: "", "watch-cache": self._cache_trouble, **access.checks}
         pages = {
             **health.pages(checks), **discovery.pages(kinds), **openapi.pages(kinds),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from aio.clock import Clock
 from controlplane.allocation.follow import Addresses
-from controlplane.api import codec
+from controlplane.api import codec, managed
 from controlplane.api.model import AdmissionPlugin, Attributes, RequestInfo, UserInfo, bare
 from controlplane.api.registry import validation
 from controlplane.api.registry.model import Kind, ValidateUpdate
@@ -36,6 +36,7 @@ _SUFFIX_LENGTH = 5
 _BASE_LENGTH = 58
 
 Make = Callable[[JsonObject], JsonObject]
+Owners = Callable[[], Sequence[JsonObject]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,18 @@ class Writer:
     warnings: list[str]
     dry_run: bool = False
     field_validation: str = "Ignore"
+    manager: str = ""
+    """As managedFields name the writer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What an update is of: the object but for its status, or a subresource with rules of its own."""
+    """What an update is of: the object but for its status, or a subresource with rules of its own.
+    `owners` of an apply are the managedFields that belong to its last change."""
 
     subresource: str = ""
     validate: ValidateUpdate | None = None
+    owners: Owners | None = None
 
 
 WHOLE = Part()
@@ -82,8 +87,10 @@ class Storage:
             raise status.not_found(kind.resource, name)
         return found
 
-    async def create(self, kind: Kind, namespace: str, body: JsonObject, writer: Writer) -> bytes:
-        """The stored object as it is sent."""
+    async def create(
+        self, kind: Kind, namespace: str, body: JsonObject, writer: Writer, owners: Owners | None = None
+    ) -> bytes:
+        """The stored object as it is sent. It has `owners` where it is created by an apply."""
         checked = self._check(kind, body, writer)
         base = bare(checked.get("metadata")).get("generateName", "")
         is_generated = bool(base) and not bare(checked.get("metadata")).get("name")
@@ -92,9 +99,12 @@ class Storage:
             value = rules.created(kind.resource, value, namespace, self._moment())
             kind.default(value)
             value = await self._admit(kind, value, None, writer)
+            if owners or managed.FIELD in value["metadata"]:
+                value = managed.with_owners(value, owners() if owners else ())
             try:
                 async with self._given(kind, value, None, writer):
                     _validate(kind, value, None, WHOLE)
+                    kind.complete(value)
                     await self._agree(kind, value, None, writer)
                     return await self._create(kind, value, writer)
             except Exists:
@@ -115,6 +125,11 @@ class Storage:
                 kind.default(wanted)
             value = rules.updated(kind.resource, stored, wanted, part.subresource)
             value = await self._admit(kind, value, stored, writer)
+            if part.owners:
+                value = managed.with_owners(value, part.owners())
+            elif managed.is_tracked(value, stored):
+                origin = managed.Origin(writer.manager, writer.info.subresource)
+                value = managed.tracked(kind, value, stored, origin, self._clock.now())
             try:
                 async with self._given(kind, value, stored, writer):
                     _validate(kind, value, stored, part)

@@ -55,12 +55,15 @@ def apply(
     ApplyConflicts when others own what would change; ApplyError for a configuration that has no clear fields.
     """
     shape, owner = change.shape, change.owner
-    wanted = _owned(fields_of(config, shape))
+    said = fields_of(config, shape)
+    wanted = said - OF_NOBODY
     before = owners.get(owner)
     merged = merge(live, config, shape)
     after = {**owners, owner: Owned(wanted, change.api_version, change.time)}
     if before is not None:
-        merged = _pruned(merged, before.fields, after, shape)
+        # With its name, which keeps the metadata when nothing else in there is wanted any more.
+        managed = said.union(*(owned.fields for owned in after.values()))
+        merged = _pruned(merged, before.fields, managed, shape)
     difference = compare(live, merged, shape).without(OF_NOBODY)
     conflicts = tuple(_conflicts(difference, owners, owner))
     if not is_forced and any(conflict.path not in allowed for conflict in conflicts):
@@ -111,10 +114,6 @@ def unchanged_since(last_applied: dict[str, Any], live: dict[str, Any], shape: S
     return frozenset(everything - gone)
 
 
-def _owned(fields: Fields) -> Fields:
-    return fields - OF_NOBODY
-
-
 def _conflicts(difference: Difference, owners: Owners, self_: Owner) -> Iterable[Conflict]:
     changed = difference.changed
     for owner, owned in owners.items():
@@ -132,11 +131,10 @@ def _without_lost(owners: Owners, difference: Difference, self_: Owner) -> dict[
     }  # fmt: skip
 
 
-def _pruned(merged: dict[str, Any], last: Fields, owners: Owners, shape: Shape) -> dict[str, Any]:
+def _pruned(merged: dict[str, Any], last: Fields, managed: Fields, shape: Shape) -> dict[str, Any]:
     """Without what the applier had applied, applies no more, and nobody else owns. What the server filled in
     below such a field goes with it; what others put there keeps it, unless it is an item of a list or an
     entry of a map, which goes with all that is in it (updater.prune)."""
-    managed = frozenset().union(*(owned.fields for owned in owners.values()))
     if last <= managed:
         return merged
     last_all, managed_all = with_structs(last, shape), with_structs(managed, shape)

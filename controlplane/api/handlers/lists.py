@@ -147,13 +147,17 @@ def too_large_version(wanted: int, current: int) -> Exception:
 
 
 def _forgotten(token: _Token, error: Compacted, *, is_continued: bool) -> Exception:
-    """For a page: with no way on but a new list. For an exact revision: too old."""
+    """For a page: with a token that goes on at the latest revision. For an exact revision: too old."""
     if not is_continued:
         return status.too_old(token.rv, error.compacted)
-    return status.expired(
+    message = (
         "The provided continue parameter is too old to display a consistent list result. You can start a new "
-        "list without the continue parameter."
+        "list without the continue parameter, or use the continue token in this response to retrieve the "
+        "remainder of the results. Continuing with the provided token results in an inconsistent list - "
+        "objects that were created, modified, or deleted between the time the first chunk was returned and "
+        "now may show up in the list."
     )
+    return status.expired(message, _encode(_Token(_TOKEN_VERSION, -1, token.start)))
 
 
 def _encode(token: _Token) -> str:

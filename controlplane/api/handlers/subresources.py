@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from aio.clock import Clock
 from controlplane.api import codec, options
+from controlplane.api.handlers import applying
+from controlplane.api.handlers.applying import Applying
 from controlplane.api.handlers.verbs import (
     answer,
     check_place,
@@ -25,6 +27,7 @@ from kube.client.resources import Resource
 from kube.errors import join_errors
 
 EVICTIONS = Resource("policy", "v1", "evictions", "Eviction")
+_SCALES = Resource("autoscaling", "v1", "scales", "Scale")
 _SCALE_TYPE = "autoscaling_v1.Scale"
 _DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
@@ -41,6 +44,8 @@ class Subresources:
     async def write_scale(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         """A PUT or PATCH of the Scale, as a change of the workload's replicas."""
         writer = writer_of(request, info, user)
+        if applying.is_apply(request):
+            return await self._apply_scale(kind, request, info, writer)
         if request.method == "PATCH":
             make = await read_patch(_SCALE_TYPE, request, writer)
         else:
@@ -56,6 +61,16 @@ class Subresources:
             return scale.with_scale(old, checked.value)
 
         stored = await self._storage.update(kind, info.namespace, info.name, change, writer)
+        return answer(writer, codec.encode(scale.read_scale(kind.resource, codec.decode(stored))))
+
+    async def _apply_scale(self, kind: Kind, request: Request, info: RequestInfo, writer: Writer) -> Response:
+        is_forced = options.forced(request)
+        body = await read_value(applying.readable(request), writer)
+        check_place(info, bare(body))
+        config = applying.read_scale(kind, body, _SCALES, info, writer)
+        work = Applying(kind, config, writer, is_forced=is_forced, now=self._clock.now)
+        part = Part(owners=work.entries)
+        stored = await self._storage.update(kind, info.namespace, info.name, work.change, writer, part)
         return answer(writer, codec.encode(scale.read_scale(kind.resource, codec.decode(stored))))
 
     async def bind(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:

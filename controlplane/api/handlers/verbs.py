@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
+from aio.clock import Clock
 from controlplane.api import codec, options
+from controlplane.api.handlers import applying
+from controlplane.api.handlers.applying import Applying
 from controlplane.api.handlers.lists import Lists, reach
 from controlplane.api.handlers.watches import Watches
 from controlplane.api.model import Request, RequestInfo, Response, UserInfo, bare
 from controlplane.api.registry import pods
 from controlplane.api.registry.model import Kind, ValidateUpdate
-from controlplane.api.storage import Part, Storage, Writer, note_strict
+from controlplane.api.storage import ATTEMPTS, Owners, Part, Storage, Writer, note_strict
 from kube import patch, rules, schema, status, structure
 from kube.client import resources as r
 from kube.client.model import JsonObject, copy
@@ -20,6 +24,7 @@ from kube.client.resources import Resource
 from kube.errors import ErrorKind, Status, join_errors
 
 _PATCHES = (patch.JSON_PATCH, patch.MERGE, patch.STRATEGIC_MERGE)
+MayCreate = Callable[[UserInfo, RequestInfo], Awaitable[None]]
 _LARGE_BODY_BYTES = 64 * 1024
 _MANY_ITEMS = 4000
 """A longer list is put together in a thread; to copy it takes milliseconds."""
@@ -27,8 +32,14 @@ _WARNING_MAX = 4096
 
 
 class Verbs:
-    def __init__(self, storage: Storage, lists: Lists, watches: Watches) -> None:
+    """`may_create` raises Forbidden; it is asked when a PUT or an apply would make a new object."""
+
+    def __init__(
+        self, storage: Storage, lists: Lists, watches: Watches, clock: Clock, may_create: MayCreate
+    ) -> None:
         self.storage = storage
+        self._clock = clock
+        self._may_create = may_create
         self._lists = lists
         self._watches = watches
 
@@ -67,12 +78,15 @@ class Verbs:
             except status.NotFound:
                 if bare(body.get("metadata")).get("resourceVersion"):
                     raise
-                stored = await self.storage.create(kind, info.namespace, body, writer)
+                creator = await self._creator(writer)
+                stored = await self.storage.create(kind, info.namespace, body, creator)
                 return answer(writer, stored, code=201)
         return await self._change(kind, info, lambda old: body, writer)
 
     async def patch(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         writer = writer_of(request, info, user)
+        if applying.is_apply(request):
+            return await self._apply(kind, request, info, writer)
         apply = await read_patch(kind.type_name, request, writer)
 
         def change(old: JsonObject) -> JsonObject:
@@ -82,6 +96,43 @@ class Verbs:
             return changed
 
         return await self._change(kind, info, change, writer)
+
+    async def _apply(self, kind: Kind, request: Request, info: RequestInfo, writer: Writer) -> Response:
+        """Changes the object, or makes it where there is none."""
+        is_forced = options.forced(request)
+        body = await read_value(applying.readable(request), writer)
+        check_place(info, bare(body))
+        config = applying.read_config(kind, body, info, writer)
+        work = Applying(kind, config, writer, is_forced=is_forced, now=self._clock.now)
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._change(kind, info, work.change, writer, work.entries)
+            except status.NotFound:
+                if info.subresource or not await self._is_missing(kind, info):
+                    raise
+            if uid := config["metadata"].get("uid"):
+                raise applying.no_such_uid(kind.resource, info.name, uid)
+            creator = await self._creator(writer)
+            try:
+                made = work.change({})
+                stored = await self.storage.create(kind, info.namespace, made, creator, work.entries)
+            except status.AlreadyExists:
+                continue
+            return answer(writer, stored, code=201)
+        raise status.modified(kind.resource, info.name)
+
+    async def _is_missing(self, kind: Kind, info: RequestInfo) -> bool:
+        try:
+            await self.storage.read(kind, info.namespace, info.name)
+        except status.NotFound:
+            return True
+        return False
+
+    async def _creator(self, writer: Writer) -> Writer:
+        """The writer as one who creates, which is another permission than to change."""
+        info = replace(writer.info, verb="create")
+        await self._may_create(writer.user, info)
+        return replace(writer, info=info)
 
     async def delete(self, kind: Kind, request: Request, info: RequestInfo, user: UserInfo) -> Response:
         writer = writer_of(request, info, user)
@@ -107,14 +158,15 @@ class Verbs:
         return Response(body=listing.encode(kind))
 
     async def _change(
-        self, kind: Kind, info: RequestInfo, change: Callable[[JsonObject], JsonObject], writer: Writer
-    ) -> Response:
+        self, kind: Kind, info: RequestInfo, change: Callable[[JsonObject], JsonObject], writer: Writer,
+        owners: Owners | None = None,
+    ) -> Response:  # fmt: skip
         subresource = info.subresource
         if kind.resource == r.NAMESPACES and subresource != "status":
             change, subresource = _of_namespace(change, is_finalize=subresource == "finalize"), ""
-        part = Part(subresource)
+        part = Part(subresource, owners=owners)
         if found := _PARTS_OF_PODS.get(subresource):
-            change, part = _of_pod(kind, change, found[0]), Part(subresource, found[1])
+            change, part = _of_pod(kind, change, found[0]), Part(subresource, found[1], owners)
         stored = await self.storage.update(kind, info.namespace, info.name, change, writer, part)
         return answer(writer, stored)
 
@@ -155,7 +207,8 @@ def _of_namespace(
 
 def writer_of(request: Request, info: RequestInfo, user: UserInfo) -> Writer:
     wanted = options.writing(request)
-    return Writer(user, info, [], wanted.dry_run, wanted.field_validation)
+    manager = options.manager(request) or user.name.rpartition(":")[2]
+    return Writer(user, info, [], wanted.dry_run, wanted.field_validation, manager)
 
 
 async def read_value(request: Request, writer: Writer | None = None) -> Any:
@@ -214,7 +267,8 @@ async def read_patch(type_name: str, request: Request, writer: Writer) -> Callab
     """What the patch does to an object. UnsupportedMediaType for a kind of patch that is not served."""
     content_type = codec.media_type(options.content_type(request))
     if content_type not in _PATCHES:
-        raise status.unsupported_media_type(content_type, _PATCHES)
+        raise status.unsupported_media_type(content_type, (*_PATCHES, applying.CONTENT_TYPE))
+    options.not_forced(request)
     as_json = Request(request.method, request.path, body=request.body)
     body = await read_value(as_json, writer)
 

@@ -268,7 +268,7 @@ OTHERS_REFUSED = {
     ),
     "a patch that is none": Case({"op": "add"}, 400, "BadRequest", "", type_=PATCHES, method="PATCH",
                                  target=f"{MAPS}/kept"),
-    "a patch of another form": Case({}, 415, "UnsupportedMediaType", "", type_="application/apply-patch+yaml",
+    "a patch of another form": Case({}, 415, "UnsupportedMediaType", "", type_="application/apply-patch+cbor",
                                     method="PATCH", target=f"{MAPS}/kept"),
     "a patch to a wrong type": Case(
         {"spec": {"replicas": "two"}}, 400, "BadRequest", "spec.replicas", type_=MERGE, method="PATCH",

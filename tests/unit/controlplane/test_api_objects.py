@@ -234,7 +234,7 @@ async def test_three_kinds_of_patch_apply(api: World) -> None:
     failing = [{"op": "test", "path": "/spec/replicas", "value": 1}]
     refused = await api.do("PATCH", target, failing, code=422, content_type="application/json-patch+json")
     assert refused["reason"] == "Invalid"
-    refused = await api.do("PATCH", target, {}, code=415, content_type="application/apply-patch+yaml")
+    refused = await api.do("PATCH", target, {}, code=415, content_type="application/apply-patch+cbor")
     assert refused["reason"] == "UnsupportedMediaType"
 
 
