@@ -121,7 +121,6 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     names = source_names(config, with_api=clients is not None)
     desired = DesiredPods(workers, sink, clock, expecting(names))
     view = PodView(workers, record, ring, record.prober)
-    keeping = Housekeeping(runtime.runtime, runtime.images, clock, executors, sink, view)
 
     # Take stock before anything is heard of: events and sources then build on it.
     await workers.find(await executors.run("fsync", checkpoints.read_all), await volumes.on_disk())
@@ -131,7 +130,9 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
     host = Host(flags, config, facts, runtime, clock, executors)
     if clients is not None and inputs is not None and writer is not None:
         agent = AgentParts(workers, record, volumes, desired, loops, inputs, sink)
-        Member(clients, host, agent, writer).add_to(supervisor)
+        member = Member(clients, host, agent, writer)
+        member.add_to(supervisor)
+        images.changed = member.node.images_changed
     elif config.pod_cidr:
         ranges = PodRange(runtime.runtime, clock)
         ranges.set((config.pod_cidr,))
@@ -150,6 +151,9 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
         supervisor.add(f"source {name}", loop, stage="sources")
     if not names:
         desired.settle()  # nothing will ever be delivered
+    keeping = Housekeeping(
+        runtime.runtime, runtime.images, clock, executors, sink, view, images.changed
+    )  # fmt: skip
     for name, loop in (await keeping.loops(config, facts)).items():
         supervisor.add(name, loop, stage="sources")
     supervisor.add("workers", workers.run, stage="workers")

@@ -121,7 +121,7 @@ class Member:
         self.pods = ApiPods(clients.api, clock, facts.node_name, agent.desired, agent.record, self._owner)
         self.network = _make_network(clients, host, agent.loops) if host.flags.pod_network_bridge else None
         self._ranges = PodRange(host.runtime.runtime, clock)
-        self._workers = agent.workers
+        self._workers, self._record = agent.workers, agent.record
         self._room = Room(facts.allocatable, tuple(host.config.allowed_unsafe_sysctls))
         agent.workers.look_at_node = self.node.look_again
         self.node.own.add_handler(self._node_changed)
@@ -136,9 +136,14 @@ class Member:
         if self.network is not None:
             supervisor.add("pod network", self.network.run, stage="records")
         supervisor.add("events to the API", self._writer.run, stage="records")
+        supervisor.add_stop("last statuses", self._last_statuses, stage="records")
         supervisor.add_stop("last events", self._last_events, stage="records")
         supervisor.add_stop("close objects", self._inputs.close, stage="runtime")
         supervisor.add_stop("close clients", self._clients.close, stage="runtime")
+
+    async def _last_statuses(self) -> None:
+        self._record.flush_statuses()
+        await self.pods.writer.drain()
 
     async def _last_events(self) -> None:
         """What was told is worth a moment, and no more: the server may be what was stopped."""

@@ -57,8 +57,9 @@ class DesiredPods:
         """One pod of a source that has delivered before."""
         if self.is_draining:
             return
-        self.state, changes = merge_one(self.state, change, now=format_time(self.clock.now()))
-        if changes:
+        before = self.state
+        self.state, changes = merge_one(before, change, now=format_time(self.clock.now()))
+        if changes or self.state.undecodable is not before.undecodable:
             self._apply(changes)
 
     def drain(self) -> None:

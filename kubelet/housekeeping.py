@@ -36,6 +36,7 @@ class Housekeeping:
     executors: Executors
     sink: events.EventSink
     view: PodView
+    images_changed: Callable[[], None] = lambda: None
 
     async def loops(self, config: KubeletConfiguration, facts: NodeFacts) -> dict[str, Loop]:
         node = events.node_ref(facts.node_name)
@@ -55,6 +56,7 @@ class Housekeeping:
             ImageDisk(self.images, self.executors).measure,
             lambda: protected,
             image_policy(config),
+            self.images_changed,
         )
         garbage = GarbageCollector(
             self.runtime, self.executors, self.clock, self.sink, node, self.view.known, paths

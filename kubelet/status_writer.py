@@ -80,6 +80,7 @@ class StatusWriter:
     jitter: Callable[[], float] = random.random
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _queue: KeyedQueue[str] = field(default_factory=KeyedQueue)
+    _is_away: bool = False  # the last request did not reach the server
 
     # From the agent. All return at once.
 
@@ -181,7 +182,10 @@ class StatusWriter:
 
     async def drain(self) -> None:
         """Send now what still waits for company, for an orderly stop. It takes LAST_SECONDS at most: the next
-        agent sends what was left."""
+        agent sends what was left. A server that did not answer last is not waited for at all."""
+        if self._is_away:
+            log.info("Statuses are left for the next agent: the API server is away")
+            return
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await asyncio.gather(*(self._settle(uid) for uid in list(self._entries)))
@@ -209,6 +213,7 @@ class StatusWriter:
             if entry.copy is copy and self._may_delete(entry, copy):
                 await self._delete(entry, copy)
         except (Unreachable, StatusError) as error:
+            self._is_away = isinstance(error, Unreachable)
             entry.retry, delay = entry.retry.next(self.clock.monotonic())
             delay *= 1.0 + self.jitter() / 4
             entry.not_before = self.clock.monotonic() + delay
@@ -231,6 +236,7 @@ class StatusWriter:
             if entry.copy is copy:
                 entry.copy = None
             return
+        self._is_away = False
         version, newest = str(answer["metadata"].get("resourceVersion", "")), entry.copy
         if newest is None or newest.uid != copy.uid:
             return

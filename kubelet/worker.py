@@ -150,6 +150,8 @@ class PodWorker:
         self.state = result.state
         self._wake_at = result.wake_at
         self.story.add(now, event, result.state.stage, result.actions)
+        if isinstance(event, h.ActionFailed):
+            self._say_failed(event)
         if result.state is not before:
             durable = parts.outlet.changed(self, before)
             if durable is not None:
@@ -158,6 +160,15 @@ class PodWorker:
             parts.outlet.emit(self, emit)
         for action in result.actions:
             self._launch(action)
+
+    def _say_failed(self, event: h.ActionFailed) -> None:
+        """Loud once; the same again, as often as it is tried, only for who asks for more."""
+        held = self.state.retry.get(event.action.key)
+        say = log.warning if held is None or held.is_news else log.v(2).info
+        say(
+            "Action failed", pod=self.name, uid=self.uid, action=describe(event.action),
+            err=event.failure.message,
+        )  # fmt: skip
 
     def _launch(self, action: Action) -> None:
         if log.is_enabled(2):
@@ -183,11 +194,7 @@ class PodWorker:
             self._finish(action, h.ActionCancelled(action))
             raise
         except Exception as error:  # noqa: BLE001 - one pod's failure is that pod's, whatever it is
-            failure = self._parts.executor.failure_of(error)
-            log.warning(
-                "Action failed", pod=self.name, uid=self.uid, action=describe(action), err=failure.message
-            )
-            self._finish(action, h.ActionFailed(action, failure))
+            self._finish(action, h.ActionFailed(action, self._parts.executor.failure_of(error)))
         else:
             self._finish(action, h.ActionDone(action, result))
 

@@ -70,6 +70,7 @@ class EventWriter:
         self._correlator = Correlator()
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._is_away = False  # the last write did not succeed and waits to be tried again
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -80,11 +81,13 @@ class EventWriter:
                 log.warning("Dropping events: the API server does not keep up", queued=self._size)
             return
         self._queue.append(_Waiting(event, self._clock.now()))
-        self._idle.clear()
+        if not self._is_away:
+            self._idle.clear()
         self._arrived.set()
 
     async def drain(self) -> None:
-        """Until everything recorded so far was written or given up; the caller sets the limit."""
+        """Until everything recorded so far was written or given up; the caller sets the limit. A server that
+        is away is not waited for."""
         await self._idle.wait()
 
     async def run(self) -> NoReturn:
@@ -108,6 +111,7 @@ class EventWriter:
             try:
                 await self._write(entry)
             except (StatusError, Unreachable) as error:
+                self._set_away(is_away=isinstance(error, Unreachable))
                 if not _is_passing(error):
                     log.warning("Event was refused", reason=entry.event.reason, err=error)
                     return
@@ -115,8 +119,16 @@ class EventWriter:
                 share = self._jitter() if attempt == 0 else 1.0
                 await self._clock.sleep(RETRY_SECONDS * share)
             else:
+                self._set_away(is_away=False)
                 return
         log.warning("Gave up writing an event", reason=entry.event.reason, tries=MOST_TRIES)
+
+    def _set_away(self, *, is_away: bool) -> None:
+        if is_away:
+            self._idle.set()
+        elif self._is_away:
+            self._idle.clear()  # it is back: what has gathered is worth waiting for
+        self._is_away = is_away
 
     async def _write(self, entry: Entry) -> None:
         if entry.count > 1:

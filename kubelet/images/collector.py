@@ -52,6 +52,7 @@ class ImageCollector:
     disk: Callable[[], Awaitable[DiskUse]]
     protected: Callable[[], tuple[str, ...]]
     policy: ImageGcPolicy = field(default_factory=ImageGcPolicy)
+    changed: Callable[[], None] = lambda: None  # an image is gone
     _records: dict[str, ImageRecord] = field(default_factory=dict)
     _started_at: float = field(init=False)
     _has_failed: bool = False
@@ -130,4 +131,5 @@ class ImageCollector:
             log.error("Cannot remove image", image=record.id, err=error)
             return 0
         self._records.pop(record.id, None)
+        self.changed()
         return record.size_bytes

@@ -9,6 +9,7 @@ in its own task, within the configured parallelism, and is given up when the las
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -100,6 +101,7 @@ class ImagePuller:
     clock: Clock
     sink: events.EventSink
     limits: PullLimits = field(default_factory=PullLimits)
+    changed: Callable[[], None] = lambda: None  # an image came
     _slots: asyncio.Semaphore | None = None
     _bucket: rate.Bucket = field(init=False)
     _lookups: dict[_LookupKey, _Shared[Image | None]] = field(default_factory=dict)
@@ -232,6 +234,7 @@ class ImagePuller:
         if not is_allowed:
             raise _PullError(decide.PULL_QPS_EXCEEDED)
         image_id = await self._pull_with_any(target)
+        self.changed()
         seconds = self.clock.monotonic() - started
         try:
             image = await self._inspect(target.spec)

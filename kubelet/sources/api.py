@@ -2,7 +2,8 @@
 
 The first complete list goes out as one whole set, oldest pod first; every change after it as one `PodChange`,
 in the same turn of the loop in which the event arrived. Promises: before the first complete list nothing is
-said; a server that cannot be reached says nothing; a relist tells only what differs. Mirror pods, the API's
+said; a server that cannot be reached says nothing; a relist tells only what differs. A pod that cannot be
+decoded goes on as it was last, until it is deleted: that can always be read. Mirror pods, the API's
 copies of this node's static pods, are not pods to run: they go to `MirrorSink` instead. Every version of any
 other pod is shown to `observe` first, so that the status writer knows what the API holds.
 """
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from aio import log as aio_log
 from aio.clock import Clock
 from kube import objects
@@ -21,7 +24,8 @@ from kube.cache import Cache, Change, ChangeKind, Scope
 from kube.client import resources
 from kube.client.model import Client, identify
 from kube.errors import ErrorKind, FieldError
-from kube.meta import is_mirror
+from kube.meta import is_deleting, is_mirror
+from kube.objects.base import Object
 from kube.objects.core_v1 import Pod
 from kube.objects.meta_v1 import ObjectMeta
 from kubelet.sources.model import API, Deliver, Delivery, PodChange, Problem, Report
@@ -64,6 +68,7 @@ class ApiSource:
         self.has_delivered = False
         self._outlet = outlet
         self._undecodable: dict[str, str] = {}  # uid -> name of what is there and cannot be decoded
+        self._unread: set[str] = set()  # uids of which the copy has nothing but the metadata
         self.cache: Cache[Pod] = Cache(
             client,
             resources.PODS,
@@ -91,9 +96,29 @@ class ApiSource:
             pod = objects.decode(raw, Pod)
         except ValueError as error:
             self._report(raw, str(error))
-            raise
+            readable = self._readable(raw)
+            if readable is None:
+                raise
+            return readable
         self._undecodable.pop(pod.metadata.uid, None)
+        self._unread.discard(pod.metadata.uid)
         return pod
+
+    def _readable(self, raw: bytes) -> Pod | None:
+        """What can be said of a pod that cannot be decoded; None = it is as it was last."""
+        identity = identify(raw)
+        known = self.cache.get(identity.key)
+        is_known = known is not None and known.metadata.uid == identity.uid
+        try:
+            metadata = objects.decode(raw, _OnlyMetadata).metadata
+        except ValueError:
+            metadata = ObjectMeta(name=identity.name, namespace=identity.namespace, uid=identity.uid)
+        if known is not None and is_known and identity.uid not in self._unread:
+            if metadata.deletion_timestamp is None:
+                return None
+            return msgspec.structs.replace(known, metadata=metadata)
+        self._unread.add(identity.uid)
+        return Pod(metadata=metadata)
 
     def _report(self, raw: bytes, error: str) -> None:
         """Say once that a pod cannot be read; it is not stopped for that, and no other one is affected."""
@@ -110,11 +135,14 @@ class ApiSource:
             return
         self.has_delivered = True
         pods = sorted(self.cache.values(), key=lambda pod: pod.metadata.creation_timestamp or "")
-        self._outlet.mirrors.mirrors([pod for pod in pods if is_mirror(pod)])
-        wanted = tuple(pod for pod in pods if not is_mirror(pod))
-        for pod in wanted:
+        read = [pod for pod in pods if pod.metadata.uid not in self._unread]
+        leaving = [pod for pod in pods if pod.metadata.uid in self._unread and is_deleting(pod)]
+        self._outlet.mirrors.mirrors([pod for pod in read if is_mirror(pod)])
+        wanted = tuple(pod for pod in read if not is_mirror(pod))
+        for pod in (*wanted, *leaving):
             self._outlet.observe(pod)
-        self._outlet.deliver(Delivery(API, wanted, frozenset(self._undecodable)))
+        kept = frozenset(self._undecodable) - {pod.metadata.uid for pod in leaving}
+        self._outlet.deliver(Delivery(API, wanted, kept))
 
     def _take(self, change: Change[Pod]) -> None:
         if not self.has_delivered:
@@ -125,7 +153,10 @@ class ApiSource:
         is_gone = change.kind is ChangeKind.DELETED
         if is_gone:
             self._undecodable.pop(pod.metadata.uid, None)
-        if is_mirror(pod):
+            self._unread.discard(pod.metadata.uid)
+        if pod.metadata.uid in self._unread:
+            self._take_unread(pod)
+        elif is_mirror(pod):
             self._outlet.mirrors.mirror_changed(pod, is_gone=is_gone)
         elif is_gone:
             self._outlet.gone(pod)
@@ -133,3 +164,13 @@ class ApiSource:
         else:
             self._outlet.observe(pod)
             self._outlet.change(PodChange(API, pod.metadata.uid, pod))
+
+    def _take_unread(self, pod: Pod) -> None:
+        """Nobody knows what it should run. One that an earlier agent began goes on, until it is to go."""
+        if is_deleting(pod) and not is_mirror(pod):
+            self._outlet.observe(pod)
+            self._outlet.change(PodChange(API, pod.metadata.uid, None))
+
+
+class _OnlyMetadata(Object, frozen=True, kw_only=True):
+    metadata: ObjectMeta

@@ -110,6 +110,9 @@ def merge_one(state: SourceState, change: PodChange, *, now: str) -> tuple[Sourc
 
     The source promises that no two of its pods have one full name (the API server's cannot).
     """
+    held = state.undecodable.get(change.source, frozenset())
+    if change.uid in held:  # it can be read now, or is gone
+        state = replace(state, undecodable={**state.undecodable, change.source: held - {change.uid}})
     known = state.pods.get(change.source, {})
     before = known.get(change.uid)
     if change.pod is None:

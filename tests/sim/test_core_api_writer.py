@@ -198,6 +198,21 @@ def test_orderly_stop_sends_what_waits_for_company_and_does_not_wait_for_a_serve
     simulate(scenario)
 
 
+def test_orderly_stop_does_not_ask_a_server_that_did_not_answer_last() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.writer.observe(scene.pod())
+        scene.api.go_away()
+        scene.say("Running")
+        await scene.clock.sleep(1.0)
+        asked = len(scene.api.requests)
+        scene.api.delay(30.0, Pattern("patch"))
+        before = scene.clock.monotonic()
+        await scene.writer.drain()
+        assert scene.clock.monotonic() == before and len(scene.api.requests) == asked > 0
+
+    simulate(scenario)
+
+
 def test_refused_writes_are_spaced_out() -> None:
     async def scenario(scene: Scene) -> None:
         scene.api.fail(status.error_of(status.of_code(403, "no")), Pattern("patch"), times=-1)

@@ -1,4 +1,4 @@
-"""What of a pod's story a later agent still knows."""
+"""What of a pod's story is kept: what a later agent still knows, and what was said already."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cri.fake import Behaviour
+from kubelet.model import Key
 from tests.simcluster import ClusterNode, simulate_cluster
 from tests.simnode import IMAGE, manifest
 
@@ -46,3 +47,19 @@ def test_container_that_was_being_replaced_comes_back(tmp_path: Path, away_secon
         await node.until(lambda: node.is_ready("web") and node.phase("web") == "Running")
 
     simulate_cluster(tmp_path, scenario)
+
+
+def test_what_fails_in_the_same_way_again_is_said_loud_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def scenario(node: ClusterNode) -> None:
+        one = {"name": "app", "image": "docker.io/library/absent:1", "imagePullPolicy": "Never"}
+        node.create(manifest("web", one))
+        await node.run(300)
+        tries = node.worker("web").state.retry[Key("EnsureImage", "app")].failures
+        assert tries > 20, "it is tried again and again"
+
+    simulate_cluster(tmp_path, scenario)
+    said = capsys.readouterr().err
+    assert said.count("Action failed") == 1
+    assert "is not present with pull policy of Never" in said

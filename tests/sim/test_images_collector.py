@@ -94,6 +94,19 @@ def test_unused_images_go_until_the_low_threshold_is_reached() -> None:
     in_world(scenario)
 
 
+def test_each_image_that_goes_is_told() -> None:
+    async def scenario(world: World) -> None:
+        told: list[str] = []
+        world.collector.changed = lambda: told.append("changed")
+        await world.collector.collect_once()
+        assert told == []
+        world.disk.available = 100 * MIB
+        assert await world.collector.free(100 * MIB) == 100 * MIB
+        assert told == ["changed", "changed"]
+
+    in_world(scenario)
+
+
 def test_sandbox_image_and_images_in_use_outlast_a_full_disk_and_the_event_says_so() -> None:
     async def scenario(world: World) -> None:
         await use(world, "docker.io/library/app:0")

@@ -122,6 +122,18 @@ def test_burst_of_equal_pods_asks_the_runtime_once() -> None:
     in_world(scenario)
 
 
+def test_only_an_image_that_came_is_told() -> None:
+    async def scenario(world: World) -> None:
+        told: list[str] = []
+        world.puller.changed = lambda: told.append("changed")
+        await asyncio.gather(*(world.puller.ensure(request(uid=f"u{i}")) for i in range(5)))
+        await world.puller.ensure(request())
+        await world.puller.ensure(request("absent:1"))
+        assert told == ["changed"]
+
+    in_world(scenario)
+
+
 def test_absence_is_never_remembered() -> None:
     async def scenario(world: World) -> None:
         refused = await world.puller.ensure(request(policy="Never"))
