@@ -25,7 +25,10 @@ DOCKER_CFG = ("kubernetes.io/dockercfg", ".dockercfg")
 DEFAULT_REGISTRY = "index.docker.io"
 _HUB_DOMAINS = ("docker.io", "index.docker.io")
 
+_LONGEST_PATTERN = 1024  # a host name has at most 253 characters, one part of it 63
+
 Entry = tuple[str, AuthConfig]
+_Set = tuple[bool, tuple[tuple[str, str], ...]]  # negated; ranges of characters, both ends in it
 
 
 class BadPullSecret(ValueError):
@@ -115,7 +118,7 @@ def _matches(key: str, repository: str) -> bool:
     wanted_parts, parts = wanted_name.split("."), name.split(".")
     if wanted_port != port or len(wanted_parts) != len(parts) or not path.startswith(wanted_path):
         return False
-    return all(_glob(pattern).fullmatch(part) for pattern, part in zip(wanted_parts, parts, strict=True))
+    return all(_fits(pattern, part) for pattern, part in zip(wanted_parts, parts, strict=True))
 
 
 def _split_port(host: str) -> tuple[str, str]:
@@ -123,26 +126,60 @@ def _split_port(host: str) -> tuple[str, str]:
     return (name, port) if colon and "]" not in port else (host, "")
 
 
+def _fits(pattern: str, text: str) -> bool:
+    """Go's filepath.Match for one part of a host name: `*`, `?` and sets; a bad pattern matches nothing.
+
+    Whoever may write a pull secret writes patterns, and they are tried on the agent's loop. So there is no
+    backtracking beyond the last star, and the time is at most the product of the two lengths.
+    """
+    steps = _steps(pattern) if len(pattern) <= _LONGEST_PATTERN else None
+    if steps is None:
+        return False
+    at = step = 0
+    star, star_at = -1, 0
+    while at < len(text):
+        if step < len(steps) and steps[step] is None:
+            star, star_at = step, at
+            step += 1
+        elif step < len(steps) and _is_in(text[at], steps[step]):
+            at, step = at + 1, step + 1
+        elif star >= 0:
+            star_at += 1
+            at, step = star_at, star + 1
+        else:
+            return False
+    return all(left is None for left in steps[step:])
+
+
+def _is_in(char: str, allowed: _Set | None) -> bool:
+    if allowed is None:
+        return False
+    negated, ranges = allowed
+    return any(low <= char <= high for low, high in ranges) is not negated
+
+
 @lru_cache(maxsize=256)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Go's filepath.Match for one part of a host name: `*`, `?` and sets; a bad pattern matches nothing."""
-    out, at = "", 0
+def _steps(pattern: str) -> tuple[_Set | None, ...] | None:
+    """What each step of a pattern takes: one character of a set, or (None) any number of any. None for a
+    pattern that is none."""
+    steps: list[_Set | None] = []
+    at = 0
     while at < len(pattern):
         char = pattern[at]
         at += 1
-        if char in "*?":
-            out += ".*" if char == "*" else "."
+        if char == "*":
+            steps.append(None)
+        elif char == "?":
+            steps.append((True, ()))
         elif char == "[":
             end = pattern.find("]", at + 1)
             if end < 0:
-                return re.compile(r"(?!)")
+                return None
             inside = pattern[at:end]
             negated = inside.startswith("^")
-            out += "[" + ("^" if negated else "") + re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[negated:]) + "]"
+            found = re.finditer(r"(?s)(.)(?:-(.))?", inside[negated:])
+            steps.append((negated, tuple((one[1], one[2] or one[1]) for one in found)))
             at = end + 1
         else:
-            out += re.escape(char)
-    try:
-        return re.compile(out)
-    except re.error:
-        return re.compile(r"(?!)")
+            steps.append((False, ((char, char),)))
+    return tuple(steps)

@@ -50,6 +50,12 @@ def users(image: str, *places: str) -> list[str]:
         ("[pr]eg.io", "reg.io/app", True),
         ("[^r]eg.io", "reg.io/app", False),
         ("[reg.io", "reg.io/app", False),
+        ("[a-r]eg.io", "reg.io/app", True),
+        ("[s-z-]eg.io", "reg.io/app", False),
+        ("[^a-qs-z]eg*.*io*", "reg.io/app", True),
+        ("*e*.io", "reg.io/app", True),
+        ("*gg*.io", "reg.io/app", False),
+        ("re?.io", "re.io/app", False),
         ("docker.io", "busybox", True),
         ("https://index.docker.io/v1/", "busybox", True),
         ("index.docker.io", "user/app", True),
@@ -59,6 +65,12 @@ def users(image: str, *places: str) -> list[str]:
 )
 def test_place_fits_images_as_upstream_says(place: str, image: str, fits: bool) -> None:
     assert users(image, place) == ([place] if fits else [])
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 25 + "*b", "*" * 100_000 + "b", "?*" * 30 + "b"])
+def test_a_pattern_made_to_last_is_answered_all_the_same(pattern: str) -> None:
+    # With a matcher that backtracks this would take longer than any test may.
+    assert users(f"{'a' * 63}.io/app", f"{pattern}.io") == []
 
 
 def test_longest_path_comes_first_and_the_hub_only_when_nothing_else_fits() -> None:
