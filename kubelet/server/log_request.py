@@ -17,6 +17,7 @@ _STREAMS = {"": {STDOUT, STDERR}, "All": {STDOUT, STDERR}, "Stdout": {STDOUT}, "
 _PULL_FAILED = "ErrImagePull"
 _PULL_BACKS_OFF = "ImagePullBackOff"
 _MAX = 2**63 - 1
+_MAX_DIGITS = 19  # of _MAX; int() itself refuses texts of thousands of digits
 
 
 class BadLogRequest(Exception):
@@ -79,7 +80,10 @@ def _number(query: Mapping[str, Sequence[str]], name: str, *, least: int) -> int
     digits = text[1:] if text[0] in "+-" else text
     if not (digits.isascii() and digits.isdigit()):
         raise _undecodable()
-    value = int(text)
+    significant = digits.lstrip("0")
+    if len(significant) > _MAX_DIGITS:
+        raise _invalid()
+    value = int(significant or "0") * (-1 if text[0] == "-" else 1)
     if value < least or value > _MAX:
         raise _invalid()
     return value
