@@ -97,7 +97,10 @@ def test_leftovers_are_killed_and_then_the_cgroup_goes(tmp_path: Path) -> None:
 
 def test_cgroup_kill_is_preferred_to_killing_one_by_one(tmp_path: Path) -> None:
     box = make_cgroup(tmp_path, "/podx", cgroup_procs="41\n", cgroup_kill="")
-    removal = Writer(tmp_path, rmdir=remove_like_the_kernel, kill=pytest.fail).remove("/podx", attempts=2)
+    asked: list[int] = []
+    writer = Writer(tmp_path, rmdir=remove_like_the_kernel, kill=lambda pid, _: asked.append(pid))
+    removal = writer.remove("/podx", attempts=2)
+    assert asked == []
     assert (removal.gone, removal.busy, removal.pids) == (False, "/podx", (41,))
     assert (box / "cgroup.kill").read_text() == "1"
 

@@ -63,7 +63,7 @@ def test_tiers_and_strangers_are_no_pods() -> None:
 
 def test_what_is_not_a_slice_is_refused_by_the_systemd_driver() -> None:
     assert name_of(Driver.SYSTEMD, "/") == ()
-    with pytest.raises(NotACgroup, match="does not end in .slice"):
+    with pytest.raises(NotACgroup, match="does not end in"):
         name_of(Driver.SYSTEMD, "/system.slice/containerd.service")
 
 
