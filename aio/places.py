@@ -28,6 +28,11 @@ class Places:
         self._sequence = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody waits for a place."""
+        return bool(self._waiting)
+
     @asynccontextmanager
     async def at(self, rank: int) -> AsyncIterator[None]:
         await self._take(rank)

@@ -111,6 +111,8 @@ async def run_agent(settings: Settings, runtime: Runtime, stop: asyncio.Event) -
         inputs or NoPodInputs(), lambda: facts, clock, executors, record.forget, sink,
         partial(make_shared, mounter, facts.root_dir),
     )  # fmt: skip
+    if writer is not None:
+        writer.is_crowded = executor.is_crowded
     policy = Policy(config.crash_loop_back_off.max_container_restart_period)
     parts = WorkerParts(clock, executor, record, policy, marks.from_environment(os.environ))
     room = Room(facts.allocatable, tuple(config.allowed_unsafe_sysctls))

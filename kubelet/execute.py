@@ -114,6 +114,10 @@ class ActionExecutor:
         self._bring_up = Places(self.limits.bring_up, PLACE_PATIENCE_SECONDS)
         self._stopping = Places(self.limits.stop, PLACE_PATIENCE_SECONDS)
 
+    def is_crowded(self) -> bool:
+        """Whether a pod waits for its turn to be started."""
+        return self._bring_up.is_crowded
+
     async def execute(self, state: PodState, action: a.Action) -> h.Result:
         """Carry out one action. Raises what `failure_of` takes."""
         return await _METHODS[type(action)](self, state, action)

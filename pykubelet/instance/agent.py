@@ -10,7 +10,6 @@ from pykubelet.instance.layout import Layout
 
 CLUSTER_DOMAIN = "cluster.local"
 API_QPS = 500
-EVENTS_QPS = 20
 STUB_RESOLVER = "127.0.0.53"
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 
@@ -41,9 +40,6 @@ def kubelet_config(layout: Layout, needs: AgentNeeds) -> str:
         # The API server is on this host: many pods at once must not wait for the right to say so.
         ("kubeAPIQPS", API_QPS, ""),
         ("kubeAPIBurst", 2 * API_QPS, ""),
-        # What is written of them takes time from the pods' own starts; more than this many wait for a while.
-        ("eventRecordQPS", EVENTS_QPS, ""),
-        ("eventBurst", 2 * EVENTS_QPS, ""),
         *_server(layout, needs.port),
     ]
     if not needs.is_cgroup2_unified:

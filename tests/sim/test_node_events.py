@@ -172,3 +172,32 @@ def test_a_tee_tells_everybody() -> None:
         assert world.told() == [("Container created", 1)]
 
     play(scenario)
+
+
+def test_events_wait_while_pods_wait_for_their_turn() -> None:
+    async def scenario(world: World) -> None:
+        crowded = True
+        world.writer.is_crowded = lambda: crowded
+        world.writer.record(events.created(POD))
+        await world.clock.sleep(4.0)
+        assert world.told() == []
+        crowded = False
+        await world.clock.sleep(0.2)
+        assert world.told() == [("Container created", 1)]
+
+    play(scenario)
+
+
+def test_events_do_not_wait_for_ever_and_none_is_lost_by_waiting() -> None:
+    async def scenario(world: World) -> None:
+        world.writer.is_crowded = lambda: True
+        world.writer.record(events.created(POD))
+        await world.clock.sleep(5.2)
+        assert world.told() == [("Container created", 1)]
+        for event in (events.started(POD), events.killing(POD, "web"), events.created(POD)):
+            world.writer.record(event)
+        await world.clock.sleep(0.2)
+        assert ("Container started", 1) in world.told()
+        assert world.writer.dropped == 0
+
+    play(scenario, size=4)
