@@ -132,12 +132,15 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
     """The configuration over what is there: its leaves win, and what it does not say stays. Items of lists
     keep the configuration's order among themselves, the others their place between them."""
     if not (shape.fits(live) and shape.fits(config)):
-        return clone(config)
+        return _fresh(config, shape)
     if isinstance(config, dict):
         made = clone(live)
         for name, item in config.items():
-            known = live.get(name)
-            made[name] = clone(item) if known is None else merge(known, item, shape.child(f"f:{name}"))
+            inner = shape.child(f"f:{name}")
+            if live.get(name) is not None:
+                made[name] = merge(live[name], item, inner)
+            elif item or not inner.is_list:
+                made[name] = _fresh(item, inner)
         return made
     there, wanted = _parts(live, shape), _parts_of_config(config, shape, ())
     if there is None:
@@ -145,7 +148,9 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
     return [
         merge(there[element], wanted[element], shape.child(element))
         if element in there and element in wanted
-        else clone(wanted.get(element, there.get(element)))
+        else _fresh(wanted[element], shape.child(element))
+        if element in wanted
+        else clone(there[element])
         for element in _order(list(there), list(wanted))
     ]
 
@@ -153,7 +158,21 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
 def _merge_doubtful(live: list[Any], wanted: dict[str, Any], shape: Shape) -> list[Any]:
     """Items there cannot all be told apart: those that the configuration names are its own from now on."""
     kept = [clone(item) for item in live if shape.element_of(item) not in wanted]
-    return kept + [clone(item) for item in wanted.values()]
+    return kept + [_fresh(item, shape.child(element)) for element, item in wanted.items()]
+
+
+def _fresh(config: Any, shape: Shape) -> Any:
+    """Where nothing is yet: without the lists that have no items, which nobody would own."""
+    if isinstance(config, dict) and shape.fits(config):
+        inner = {name: shape.child(f"f:{name}") for name in config}
+        return {
+            name: _fresh(item, inner[name])
+            for name, item in config.items()
+            if item or not inner[name].is_list
+        }
+    if isinstance(config, list) and shape.fits(config):
+        return [_fresh(item, shape.inner or shape) for item in config]
+    return clone(config)
 
 
 def _order(there: list[str], wanted: list[str]) -> Iterator[str]:
