@@ -196,6 +196,10 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             self._close()
             raise
+        except Exception as error:  # noqa: BLE001 (an answer that cannot be sent must not leave its client waiting)
+            _log.error("An answer failed", path=arrived.request.path, err=error)
+            self._transport.abort()
+            return
         finally:
             self._task = None
             self._streaming = False

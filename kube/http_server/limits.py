@@ -10,7 +10,8 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`header_bytes` is request line and headers together (http.Server MaxHeaderBytes). `idle` is between two
+    """`header_bytes` is request line and headers together (http.Server MaxHeaderBytes), and again what may
+    come between two pieces of a body and after the last. `idle` is between two
     requests (the API server's http.Server IdleTimeout), `head` from a connection's start or a request's first
     byte to the end of its headers (its ReadHeaderTimeout), `body` from there to its last byte. `stalled` is
     how long a client that has sent the next request may leave whole answers unread; streams and tunnels may

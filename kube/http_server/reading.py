@@ -65,6 +65,7 @@ class RequestReader:
         self._peer_certificate = peer_certificate
         self._parser = httptools.HttpRequestParser(self)
         self._head_bytes = 0
+        self._silent_bytes = 0
         self._begin()
 
     def feed(self, data: bytes) -> None:
@@ -85,6 +86,11 @@ class RequestReader:
         if self.phase is Phase.HEAD and self.refusal is None:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.header_bytes:
+                self._refuse(431, "Request Header Fields Too Large")
+        elif self.phase is Phase.BODY and self.refusal is None:
+            # Sizes of chunks and trailers: the parser holds on to what it has begun of them.
+            self._silent_bytes += len(data)
+            if self._silent_bytes > self._limits.header_bytes + len(data):
                 self._refuse(431, "Request Header Fields Too Large")
 
     def end(self) -> None:
@@ -123,6 +129,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
         self._head_bytes = 0
+        self._silent_bytes = 0
         self._begin()
 
     def on_url(self, url: bytes) -> None:
@@ -166,6 +173,7 @@ class RequestReader:
 
     def on_body(self, piece: bytes) -> None:
         self.wants_continue = False
+        self._silent_bytes = 0
         self._size += len(piece)
         if self._size > self._limits.body_bytes:
             self._too_large()

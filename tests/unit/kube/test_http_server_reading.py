@@ -93,3 +93,27 @@ def test_what_follows_a_request_that_closes_is_passed_over() -> None:
 )  # fmt: skip
 def test_gzip_is_taken_when_it_is_named_and_not_refused(accepted: str, wanted: bool) -> None:
     assert takes_gzip(accepted) is wanted
+
+
+def test_what_is_no_body_has_a_bound_after_the_head_too() -> None:
+    """A trailer, or the size of a chunk, that never ends."""
+    head = b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for begun in (b"1\r\nx\r\n0\r\nT: ", b"1;"):
+        reader = RequestReader(Limits(header_bytes=1000))
+        reader.feed(head + begun)
+        for _ in range(9):
+            reader.feed(b"x" * 100)
+        assert reader.refusal is None
+        for _ in range(3):
+            reader.feed(b"x" * 100)
+        assert reader.refusal is not None and reader.refusal.code == 431
+
+
+def test_long_body_in_small_pieces_is_within_the_bound() -> None:
+    reader = RequestReader(Limits(header_bytes=200))
+    reader.feed(b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(500):
+        reader.feed(b"1\r\nx")
+        reader.feed(b"\r\n")
+    reader.feed(b"0\r\n\r\n")
+    assert [request.body for request in taken(reader)] == [b"x" * 500]

@@ -259,6 +259,23 @@ def test_bug_in_a_handler_is_that_requests_failure_alone() -> None:
     run("asyncio", test)
 
 
+@both_loops
+def test_answer_that_cannot_be_sent_ends_its_connection(loop: str) -> None:
+    async def handle(request: Request) -> Response:
+        headers = {"X-Text": "\udc80"} if request.path == "/bad" else {}
+        return Response(body=b"{}", headers=headers)
+
+    async def test() -> None:
+        async with serving(handle) as world:
+            async with world.client() as client:
+                await client.send("GET /bad HTTP/1.1\nHost: s\n\n")
+                assert await client.is_closed()
+            async with world.client() as client:
+                assert (await client.ask(GET)).code == 200
+
+    run(loop, test)
+
+
 def test_clients_that_take_too_long_are_let_go() -> None:
     limits = Limits(idle_seconds=0.2, head_seconds=0.1, body_seconds=0.1)
 
