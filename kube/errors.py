@@ -166,10 +166,11 @@ class Status:
     reason: str
     message: str
     details: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         body = {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": self.metadata or {}, "status": "Failure",
             "message": self.message, "reason": self.reason,
         }  # fmt: skip
         if self.details:

@@ -145,8 +145,10 @@ def modified(resource: Resource, name: str) -> StatusError:
     return conflict(resource, name, because)
 
 
-def expired(message: str) -> StatusError:
-    return error_of(Status(410, "Expired", message))
+def expired(message: str, continue_token: str = "") -> StatusError:
+    """`continue_token` goes on with a list all the same, at the latest revision."""
+    metadata = {"continue": continue_token} if continue_token else None
+    return error_of(Status(410, "Expired", message, metadata=metadata))
 
 
 def too_old(revision: int, oldest: int) -> StatusError:

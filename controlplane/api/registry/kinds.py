@@ -27,7 +27,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(r.NODES, ("no",), subresources=("status", "proxy"), validate=nodes.node,
          validate_update=nodes.node_update, printer=cluster.NODE),
     Kind(r.PODS, ("po",), _ALL, _OF_PODS, printer=POD,
-         default=default_pod, validate=validation.pod, validate_update=pods.update),
+         default=default_pod, complete=pods.complete, validate=validation.pod, validate_update=pods.update),
     Kind(r.EVENTS, ("ev",), ttl_seconds=EVENT_TTL_SECONDS, validate=events.event, printer=cluster.EVENT),
     Kind(r.CONFIG_MAPS, ("cm",), validate=validation.config_map,
          validate_update=validation.immutable_data, printer=configuration.CONFIG_MAP),

@@ -34,6 +34,7 @@ def _no_change_wrong(value: JsonObject, old: JsonObject) -> Sequence[FieldError]
 class Kind:
     """`default` fills in what was left out, in place. `validate` looks at the whole object of a create or an
     update, `validate_update` at what may not change; both come after the metadata's own rules.
+    `complete` writes into a new object, once it is valid, what the server makes of it.
     `printer` says what kubectl shows.
     `ttl_seconds` after each write the object goes by itself; 0 keeps it. A kind that is not stored is
     answered by a handler alone."""
@@ -44,6 +45,7 @@ class Kind:
     subresources: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
     default: Default = _nothing
+    complete: Default = _nothing
     validate: Validate = _nothing_wrong
     validate_update: ValidateUpdate = _no_change_wrong
     printer: Printer = PLAIN

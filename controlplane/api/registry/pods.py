@@ -24,6 +24,11 @@ _FREE = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 _RESIZABLE = ("cpu", "memory")
 
 
+def complete(value: JsonObject) -> None:
+    """The class of a new pod, which it keeps (podStrategy.PrepareForCreate)."""
+    value["status"]["qosClass"] = qos.of_spec(objects.convert(value, Pod).spec).value
+
+
 def update(value: JsonObject, old: JsonObject) -> Sequence[FieldError]:
     """Images, the deadline, more tolerations, gates that go; nothing else of the spec."""
     spec, before = value.get("spec") or {}, old.get("spec") or {}

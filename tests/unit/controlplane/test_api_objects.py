@@ -34,7 +34,7 @@ async def test_created_object_has_what_the_server_adds(api: World) -> None:
     assert meta["generation"] == 1
     assert meta["creationTimestamp"].endswith("Z")
     assert int(meta["resourceVersion"]) > 1
-    assert made["status"] == {"phase": "Pending"}
+    assert made["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     assert made["spec"]["restartPolicy"] == "Always"
     assert made["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
     assert await api.do("GET", f"{PODS}/web") == made
