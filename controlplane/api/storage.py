@@ -19,6 +19,7 @@ from controlplane.api import codec, managed
 from controlplane.api.model import AdmissionPlugin, Attributes, RequestInfo, UserInfo, bare
 from controlplane.api.registry import validation
 from controlplane.api.registry.model import Kind, ValidateUpdate
+from controlplane.api.turns import Turns
 from controlplane.api.uids import Uids
 from controlplane.api.watchcache import Cached, WatchCache
 from controlplane.store.errors import Conflict, Exists, NotFound, TooLarge
@@ -77,6 +78,7 @@ class Storage:
         self._admission = tuple(admission)
         self._random = random.Random()
         self._new_uid = Uids()
+        self._turns = Turns()
 
     async def read(self, kind: Kind, namespace: str, name: str, *, latest: bool = True) -> Cached:
         """NotFound when there is none. `latest` waits for every write that has returned."""
@@ -117,6 +119,12 @@ class Storage:
     ) -> bytes:  # fmt: skip
         """`change` makes the new object of the stored one, which it must leave alone. It is the caller's
         work to check the body's type. Returns the object as it is sent."""
+        async with self._turns.of(kind.key(namespace, name)):
+            return await self._update(kind, namespace, name, change, writer, part)
+
+    async def _update(
+        self, kind: Kind, namespace: str, name: str, change: Make, writer: Writer, part: Part
+    ) -> bytes:  # fmt: skip
         for _ in range(ATTEMPTS):
             old = await self.read(kind, namespace, name)
             stored = copy(old.value)
@@ -145,6 +153,12 @@ class Storage:
         self, kind: Kind, namespace: str, name: str, options: DeleteOptions, writer: Writer
     ) -> tuple[bytes, bool]:
         """What is left, or the last state, as it is sent; and whether it is gone."""
+        async with self._turns.of(kind.key(namespace, name)):
+            return await self._delete(kind, namespace, name, options, writer)
+
+    async def _delete(
+        self, kind: Kind, namespace: str, name: str, options: DeleteOptions, writer: Writer
+    ) -> tuple[bytes, bool]:
         for _ in range(ATTEMPTS):
             old = await self.read(kind, namespace, name)
             rules.check_preconditions(kind.resource, old.value, options)
