@@ -6,6 +6,7 @@ Any plugin name but those in `missing` can be called. The first plugin of a list
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ class FakePlugins:
     failing: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     configs: list[dict[str, Any]] = field(default_factory=list)
+    hanging: tuple[str, str] | None = None  # (plugin, command) that never answers
 
     @property
     def path(self) -> Sequence[str]:
@@ -39,6 +41,8 @@ class FakePlugins:
         value = json.loads(config)
         self.calls.append((plugin, command))
         self.configs.append(value)
+        if self.hanging == (plugin, command):
+            await asyncio.get_running_loop().create_future()
         failure = self.failing.get((plugin, command))
         if failure is not None:
             return Answer(1, json.dumps({"cniVersion": value["cniVersion"], **failure}).encode())

@@ -8,6 +8,7 @@ given back through the plugin, never by removing the file.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,14 +37,17 @@ def parse(name: str, text: str) -> Lease | None:
     return Lease(address, lines[0], lines[1] if len(lines) > 1 else "eth0") if lines else None
 
 
-def read(directory: Path, network: str) -> list[Lease]:
-    """Every lease of a network; none when it never had one. Raises OSError."""
+def read(directory: Path, network: str, *, before: float = math.inf) -> list[Lease]:
+    """Every lease of a network that was given before that time (wall seconds); none when it never had one.
+    Raises OSError."""
     place = directory / network
     if not place.is_dir():
         return []
     found = []
     for path in sorted(place.iterdir()):
         try:
+            if path.stat().st_mtime >= before:
+                continue
             lease = parse(path.name, path.read_text(errors="replace"))
         except (FileNotFoundError, IsADirectoryError):
             # Given back just now, or no lease at all.

@@ -14,6 +14,7 @@ from cni.conflist import CHECK_SINCE, GC_SINCE, NetworkList, Plugin, is_at_least
 from cni.invocation import Attachment, Command, Json, PluginError
 from cni.plugins import Runner
 from cni.results import Kept, Results
+from kube.errors import InvalidObject
 
 log = aio_log.get(__name__)
 
@@ -40,7 +41,8 @@ class Network:
         return cls(network, runner, results, invocation.choose_version(network, supported))
 
     async def add(self, attachment: Attachment) -> Json:
-        """The result of the last plugin. PluginError, OSError, InvalidObject; then nothing is left behind."""
+        """The result of the last plugin. PluginError, OSError, InvalidObject; then nothing is left behind,
+        and when it is given up half way neither."""
         attachment.check()
         result: Json | None = None
         try:
@@ -48,7 +50,7 @@ class Network:
                 result = await self._call(Command.ADD, plugin, attachment, result)
             done = result or {}
             self._results.put(Kept(attachment, self.version, done))
-        except (PluginError, OSError):
+        except BaseException:
             await self._undo(attachment)
             raise
         return done
@@ -107,8 +109,9 @@ class Network:
             try:
                 await self.delete(gone)
                 freed.append(attachment)
-            except PluginError as error:
-                log.warning("Cannot free an address", network=self.list.name, err=error)
+            except (PluginError, InvalidObject, OSError) as error:
+                container = attachment.container_id
+                log.warning("Cannot free an address", network=self.list.name, container=container, err=error)
         if invocation.may_collect(self.list, self.version):
             valid = [one for one in every.values() if one.container_id in live]
             for plugin in self.list.plugins:
@@ -122,7 +125,7 @@ class Network:
     async def _undo(self, attachment: Attachment) -> None:
         try:
             await self.delete(attachment)
-        except PluginError as error:
+        except (PluginError, OSError) as error:
             log.warning("Cannot undo a failed attachment", network=self.list.name, err=error)
 
     async def _call(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 from aio.errors import Retry, cannot
+from cni.plugins import search_path
 
 SECONDS = 10.0
-_PLACES = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class RulesError(Retry):
@@ -17,7 +16,6 @@ class RulesError(Retry):
 
 async def apply(text: str) -> None:
     """Take `text` (of cni.filter_table) as a whole or not at all. RulesError."""
-    path = f"{os.environ.get('PATH', '')}:{_PLACES}"
     try:
         process = await asyncio.create_subprocess_exec(
             "nft",
@@ -26,7 +24,7 @@ async def apply(text: str) -> None:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": path},
+            env={"PATH": search_path()},
         )
     except OSError as error:
         raise RulesError(cannot("write packet rules", f"nft cannot be run: {error.strerror}")) from error

@@ -7,15 +7,15 @@ made by a child that only this module waits for; its name bears the process that
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 
 from cni import invocation
 from cni.invocation import Attachment, PluginError
 from cni.network import Network
-from cni.plugins import Answer
+from cni.plugins import Answer, search_path
 
 NETNS_DIRECTORY = "/run/netns"
+_IP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,19 @@ async def try_network(network: Network, name: str) -> Trial:
         await network.delete(attachment)
         return Trial(given)
     except (PluginError, OSError) as error:
-        if step == "CHECK":
-            await network.delete(attachment)
-        return Trial(given, step, str(error))
+        also = await _given_back(network, attachment) if step == "CHECK" else ""
+        return Trial(given, step, "; ".join(filter(None, (str(error), also))))
     finally:
         await _ip("netns", "delete", name)
+
+
+async def _given_back(network: Network, attachment: Attachment) -> str:
+    """What keeps an attachment that is no good from being given back, "" for nothing."""
+    try:
+        await network.delete(attachment)
+    except (PluginError, OSError) as error:
+        return str(error)
+    return ""
 
 
 async def _ip(*words: str) -> Answer:
@@ -61,9 +69,17 @@ async def _ip(*words: str) -> Answer:
             *words,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"},
+            env={"PATH": search_path()},
         )
     except FileNotFoundError:
         return Answer(127, b"", 'the program "ip" is not installed')
-    output, errors = await process.communicate()
+    try:
+        async with asyncio.timeout(_IP_SECONDS):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        return Answer(124, b"", f"ip did not end in {_IP_SECONDS:g} s")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return Answer(process.returncode or 0, output, errors.decode("utf-8", "replace").strip())

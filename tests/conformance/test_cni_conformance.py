@@ -10,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,28 @@ async def test_a_plugin_that_fails_half_way_is_undone(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_attachment_that_is_given_up_half_way_is_undone(tmp_path: Path) -> None:
+    fake = FakePlugins()
+    network = await Scene("0a0b0c", tmp_path, fake, []).open()
+    fake.hanging = ("portmap", "ADD")
+    adding = asyncio.create_task(network.add(Attachment("c1", netns="/n")))
+    while fake.calls[-1] != ("portmap", "ADD"):
+        await asyncio.sleep(0)
+    assert len(fake.held) == 1
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert fake.held == {}
+
+
+@pytest.mark.asyncio
+async def test_a_lease_that_names_no_container_keeps_no_other_from_being_freed(tmp_path: Path) -> None:
+    network = await Scene("0a0b0c", tmp_path, FakePlugins(), []).open()
+    freed = await network.collect(set(), [Attachment("../x"), Attachment("gone")])
+    assert [one.container_id for one in freed] == ["gone"]
+
+
+@pytest.mark.asyncio
 async def test_status_and_collection_are_sent_to_lists_of_1_1(tmp_path: Path) -> None:
     fake = FakePlugins()
     network = await Scene("0a0b0c", tmp_path, fake, []).open(cniVersion="1.1.0")
@@ -262,6 +285,60 @@ async def test_a_plugin_that_hangs_is_ended(tmp_path: Path) -> None:
     runner = Programs([str(tmp_path)], seconds=0.2)
     with pytest.raises(PluginError, match=r"did not end in 0\.2 s"):
         await runner.call("slow", {"CNI_COMMAND": "ADD"}, b"{}")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("sleep 1000 & echo $! > {pid}", r"did not end in 1 s"),
+        ("echo $$ > {pid}; exec yes", "wrote more than 1048576 bytes"),
+        ("echo $$ > {pid}; exec yes >&2", "wrote more than 1048576 bytes"),
+    ],
+    ids=["a child holds its output", "output", "errors"],
+)
+async def test_nothing_of_a_plugin_that_goes_on_is_left(tmp_path: Path, script: str, said: str) -> None:
+    program, pid_file = tmp_path / "endless", tmp_path / "pid"
+    program.write_text("#!/bin/sh\n" + script.format(pid=pid_file) + "\n")
+    program.chmod(0o755)
+    seconds = 1.0 if "sleep" in script else 60.0
+    with pytest.raises(PluginError, match=said):
+        await Programs([str(tmp_path)], seconds=seconds).call("endless", {"CNI_COMMAND": "ADD"}, b"{}")
+    await buried(pid_file.read_text().strip())
+
+
+async def buried(pid: str) -> None:
+    """A killed process takes a moment to die, and its new parent to bury it."""
+    status = Path("/proc", pid, "status")
+    async with asyncio.timeout(30):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            while "State:\tZ" not in status.read_text():
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_given_up_ends_the_plugin(tmp_path: Path) -> None:
+    program, pid_file = tmp_path / "slow", tmp_path / "pid"
+    program.write_text(
+        f"#!/bin/sh\necho $$ > {pid_file}.new; mv {pid_file}.new {pid_file}\nexec sleep 1000\n"
+    )
+    program.chmod(0o755)
+    calling = asyncio.create_task(Programs([str(tmp_path)]).call("slow", {"CNI_COMMAND": "ADD"}, b"{}"))
+    while not pid_file.exists():
+        await asyncio.sleep(0.01)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert not Path("/proc", pid_file.read_text().strip()).exists()
+
+
+@pytest.mark.asyncio
+async def test_a_plugin_that_reads_nothing_is_heard(tmp_path: Path) -> None:
+    program = tmp_path / "deaf"
+    program.write_text('#!/bin/sh\nexec 0<&-\necho \'{"code": 7, "msg": "no"}\'\nexit 1\n')
+    program.chmod(0o755)
+    answer = await Programs([str(tmp_path)]).call("deaf", {"CNI_COMMAND": "ADD"}, b"x" * (1 << 20))
+    assert (answer.code, answer.output) == (1, b'{"code": 7, "msg": "no"}\n')
 
 
 @pytest.mark.asyncio
