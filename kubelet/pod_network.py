@@ -1,8 +1,11 @@
 """The pod network of this node, kept by the agent where it was asked to: configuration, rules, addresses.
 
 When the cluster gives the node its range, the network list is written for the runtime to read, and one
-nftables table takes pods to the API server's ClusterIP and to the outside. At start, addresses are given back
-whose sandbox is gone. A cluster with a network of its own is never asked for this (`--pod-network-bridge`).
+nftables table takes pods to the API server's ClusterIP and to the outside. A cluster with a network of its
+own is never asked for this (`--pod-network-bridge`).
+
+At start, addresses are given back whose sandbox is gone. Only those that were given out before this agent
+began: a sandbox in the making has its address, and is in no list yet.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -24,14 +29,13 @@ from cni.conflist import parse
 from cni.filter_table import NodeRules, ruleset
 from cni.network import Network
 from cni.node_network import NodeNetwork
-from cni.plugins import Programs
+from cni.plugins import Programs, Runner
 from cni.results import Results
 from cri.errors import CriError
 from cri.service import RuntimeService
 from kube import status
 from kube.client import resources
 from kube.client.model import Client
-from kube.client.unreachable import Unreachable
 from kube.errors import InvalidObject, StatusError
 
 log = aio_log.get(__name__)
@@ -69,6 +73,7 @@ class PodNetwork:
         own_address: Callable[[], str],
         changed: Callable[[], None],
         apply_rules: Callable[[str], Awaitable[None]] = rules.apply,
+        plugins: Runner | None = None,
     ) -> None:
         self._settings = settings
         self._client = client
@@ -78,8 +83,10 @@ class PodNetwork:
         self._own_address = own_address
         self._changed = changed
         self._apply_rules = apply_rules
+        self._plugins = plugins or Programs(settings.plugin_directories)
         self._ranges: tuple[str, ...] = ()
         self._wanted = asyncio.Event()
+        self._began_at = clock.wall()
 
     def set_ranges(self, pod_cidrs: tuple[str, ...]) -> None:
         """The node's spec.podCIDRs, as often as they are heard of."""
@@ -133,30 +140,44 @@ class PodNetwork:
             service = await self._client.get(resources.SERVICES, name, namespace=namespace)
         except status.NotFound:
             return base
-        spec = service["spec"]
-        address, port = spec.get("clusterIP", ""), spec["ports"][0]["port"]
+        spec = service.get("spec") or {}
+        address, ports = str(spec.get("clusterIP") or ""), spec.get("ports") or ()
         server = urlsplit(self._settings.server)
         is_away = server.hostname not in ("localhost", "127.0.0.1", "::1", None)
         host = str(server.hostname) if is_away else self._own_address()
-        if not address or ":" in address or ":" in host:
+        if not _is_ipv4(address) or not ports:
             return base
-        return NodeRules(network.bridge, network.bridge, ipv4, address, port, host, server.port or 443)
+        if not _is_ipv4(host):
+            # Rules know numbers alone, and what a name stands for may change.
+            log.warning("Pods have no way to the API server's ClusterIP: it is known by no IPv4", server=host)
+            return base
+        return NodeRules(
+            network.bridge, network.bridge, ipv4, address, ports[0]["port"], host, server.port or 443
+        )
 
     async def _free_addresses(self) -> None:
         """A failure here costs addresses, not pods: it is said, and left for the next start."""
         try:
+            settings = self._settings
+            read = partial(leases.read, before=self._began_at)
+            found = await self._executors.run("walk", read, settings.leases, settings.bridge)
             boxes = await self._runtime.list_pod_sandboxes()
             live = {box.id for box in boxes}
-            settings = self._settings
-            found = await self._executors.run("walk", leases.read, settings.leases, settings.bridge)
             stale = leases.stale(found, live)
-            if not stale or not settings.conflist.exists():
+            if not stale:
                 return
-            known = parse(settings.conflist.read_bytes(), str(settings.conflist))
-            network = await Network.open(
-                known, Programs(settings.plugin_directories), Results(settings.results)
-            )
+            conflist = await self._executors.run("walk", settings.conflist.read_bytes)
+            known = parse(conflist, str(settings.conflist))
+            network = await Network.open(known, self._plugins, Results(settings.results))
             freed = await network.collect(live, [lease.attachment for lease in stale])
             log.info("Gave addresses back whose pods are gone", count=len(freed))
-        except (CriError, Retry, InvalidObject, OSError, Unreachable) as error:
+        except (CriError, Retry, InvalidObject, OSError) as error:
             log.warning("Cannot give addresses back", err=error)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
