@@ -88,10 +88,14 @@ def of_type(type_name: str) -> Shape:
     return Shape(Form.STRUCT, type_name)
 
 
-@cache
 def _field(type_name: str, name: str) -> Shape:
-    fact = schema.load(type_name).fields.get(name)
-    return _of_fact(fact) if fact else LEAF
+    # Only what the schema has is remembered: a client may name any number of fields.
+    return _known_field(type_name, name) if name in schema.load(type_name).fields else LEAF
+
+
+@cache
+def _known_field(type_name: str, name: str) -> Shape:
+    return _of_fact(schema.load(type_name).fields[name])
 
 
 def _of_fact(fact: FieldFact) -> Shape:
