@@ -40,6 +40,7 @@ def test_no_more_than_the_places_are_taken_and_all_come_back() -> None:
     async def body(clock: VirtualClock) -> None:
         places = Places(3)
         inside = peak = 0
+        crowded: list[bool] = []
 
         async def work(rank: int) -> None:
             nonlocal inside, peak
@@ -47,11 +48,13 @@ def test_no_more_than_the_places_are_taken_and_all_come_back() -> None:
                 inside += 1
                 peak = max(peak, inside)
                 await clock.sleep(1.0)
+                crowded.append(places.is_crowded)
                 inside -= 1
 
         began = clock.monotonic()
         await asyncio.gather(*(work(number % 3) for number in range(9)))
         assert (peak, inside) == (3, 0)
+        assert (crowded[0], crowded[-1], places.is_crowded) == (True, False, False)
         assert clock.monotonic() - began == pytest.approx(3.0)
 
     scenario(body)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from aio.clock import VirtualClock
-from controlplane.controllers.base import Controller
-from controlplane.controllers.garbage import GarbageCollector, Owner, Verdict, judge
+from controlplane.controllers.base import Controller, View, key_of
+from controlplane.controllers.garbage import GarbageCollector, Owner, Verdict, judge, references_of
 from kube.client import DeleteOptions
 from kube.client import resources as r
 from tests.sim.controllers_world import World, scenario
@@ -130,3 +130,42 @@ def test_unknown_kind_of_owner_is_taken_to_exist_and_dangling_references_are_dro
         assert [item["uid"] for item in references] == ["w"]
 
     scenario(controllers, body)
+
+
+def test_a_change_of_what_stays_concerns_none_of_its_many_dependents() -> None:
+    def queued(resource: r.Resource, value: dict[str, Any], there: list[dict[str, Any]]) -> set[str]:
+        return set(GarbageCollector().keys(resource, value, _Held(there)))
+
+    def made(kind: str, name: str, *owners: dict[str, Any], **more: Any) -> dict[str, Any]:
+        metadata: dict[str, Any] = {"name": name, "namespace": "shop", "uid": f"uid-{name}", **more}
+        api_version = "apps/v1" if kind == "ReplicaSet" else "v1"
+        metadata["ownerReferences"] = list(owners)
+        return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+    alive = made("ReplicaSet", "web")
+    going = made("ReplicaSet", "web", deletionTimestamp="2026-01-01T00:00:00Z")
+    pod = made("Pod", "a", owner(alive))
+    assert queued(r.REPLICA_SETS, alive, [alive, pod]) == set()
+    assert queued(r.PODS, pod, [alive, pod]) == {"pods|shop/a"}
+    assert queued(r.REPLICA_SETS, alive, [pod]) == {"pods|shop/a"}
+    assert queued(r.REPLICA_SETS, going, [going, pod]) == {"replicasets.apps|shop/web", "pods|shop/a"}
+    assert queued(r.PODS, pod, [going, pod]) == {"pods|shop/a", "replicasets.apps|shop/web"}
+
+
+class _Held(View):
+    """A view of these objects."""
+
+    def __init__(self, there: list[dict[str, Any]]) -> None:
+        super().__init__({})
+        self._there = there
+
+    def get(self, resource: r.Resource, key: str) -> dict[str, Any] | None:
+        found = (one for one in self._there if (one["kind"], key_of(one)) == (resource.kind, key))
+        return next(found, None)
+
+    def owned_by(self, resource: r.Resource, uid: str) -> tuple[dict[str, Any], ...]:
+        return tuple(
+            one
+            for one in self._there
+            if one["kind"] == resource.kind and uid in [each["uid"] for each in references_of(one)]
+        )
