@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from contextlib import suppress
 
 from controlplane.api.model import Request, Response
 from controlplane.api.streaming.exchange import Answer, NodeClient, Question, Unreachable
@@ -14,8 +16,10 @@ from kube.errors import Status, StatusError
 from kube.http_server.model import Tunnel
 from kube.websocket import (
     CloseCode,
+    Closed,
     HandshakeError,
     WebSocket,
+    WebSocketError,
     answer_headers,
     choose_subprotocol,
 )
@@ -66,13 +70,34 @@ async def _refusal(answer: Answer, name: str) -> StatusError:
 
 
 async def _tell(tunnel: Tunnel, answer: Answer, *, is_base64: bool) -> None:
-    socket = WebSocket()
+    """Until the log ends or the reader leaves: a log that is followed may have nothing to say for days."""
+    telling = asyncio.create_task(_send(tunnel, answer, is_base64=is_base64), name="log-to-client")
+    leaving = asyncio.create_task(_left(tunnel), name="log-reader")
     try:
-        async for piece in answer:
-            socket.send(base64.b64encode(piece) if is_base64 else piece, is_text=is_base64)
-            await tunnel.write(socket.take())
-        socket.close(CloseCode.NORMAL)
-        await tunnel.write(socket.take())
+        await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            telling.result()
     finally:
+        for task in (telling, leaving):
+            task.cancel()
+        await asyncio.gather(telling, leaving, return_exceptions=True)
         answer.close()
         tunnel.close()
+
+
+async def _send(tunnel: Tunnel, answer: Answer, *, is_base64: bool) -> None:
+    socket = WebSocket()
+    async for piece in answer:
+        socket.send(base64.b64encode(piece) if is_base64 else piece, is_text=is_base64)
+        await tunnel.write(socket.take())
+    socket.close(CloseCode.NORMAL)
+    await tunnel.write(socket.take())
+
+
+async def _left(tunnel: Tunnel) -> None:
+    """Returns when the client closes. What else it says is dropped."""
+    socket = WebSocket(in_parts=True)
+    with suppress(ConnectionError, WebSocketError):
+        while data := await tunnel.read():
+            if any(isinstance(event, Closed) for event in socket.receive(data)):
+                return

@@ -22,6 +22,8 @@ _NOT_PASSED = frozenset(
     ("host", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
      "te", "trailer", "transfer-encoding", "upgrade", "content-length", "authorization", "expect")
 )  # fmt: skip
+# Another handshake's, and what has been obeyed here: whom the asker is to be taken for.
+_FAMILIES_NOT_PASSED = ("sec-websocket-", "impersonate-")
 _WITHOUT_BODY = (204, 304)
 
 
@@ -51,7 +53,7 @@ def _headers(request: Request) -> tuple[tuple[str, str], ...]:
     headers = [
         (name, text)
         for name, text in given.items()
-        if name not in _NOT_PASSED and name not in listed and not name.startswith("sec-websocket-")
+        if name not in _NOT_PASSED and name not in listed and not name.startswith(_FAMILIES_NOT_PASSED)
     ]
     if request.upgrade:
         own = [pair for pair in handshake_headers(request) if pair[0] not in ("user-agent", "origin")]

@@ -166,6 +166,36 @@ async def test_log_over_a_web_socket_is_its_bytes_in_messages(tmp_path: Path) ->
         assert isinstance(events[-1], Closed)
 
 
+async def test_reader_who_leaves_a_silent_log_ends_it_at_the_node(tmp_path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def silent(request: Request) -> Response:
+        return Response(200, content_type="text/plain", stream=_first_line_then_nothing(ended))
+
+    async with streaming(tmp_path, silent) as world:
+        for is_polite in (True, False):
+            ended.clear()
+            async with world.client() as client:
+                await client.send(web_socket(f"{PODS}/web/log?follow=true", "binary.k8s.io"))
+                assert (await client.answer()).code == 101
+                assert await client.reader.readexactly(5) == b"\x82\x03one"
+                if is_polite:
+                    socket = _socket()
+                    socket.close()
+                    await client.send(socket.take())
+                    await client.reader.read()
+            async with asyncio.timeout(10):
+                await ended.wait()
+
+
+async def _first_line_then_nothing(ended: asyncio.Event) -> AsyncIterator[bytes]:
+    try:
+        yield b"one"
+        await asyncio.Event().wait()
+    finally:
+        ended.set()
+
+
 async def test_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) -> None:
     async with streaming(tmp_path, text_log) as world:
         assert (await world.get(f"{PODS}/web/log")).code == 200
@@ -431,11 +461,12 @@ async def test_proxy_of_a_node_passes_the_request_as_it_came(tmp_path: Path) -> 
     async with streaming(tmp_path, site) as world:
         found = await world.get(
             "/api/v1/nodes/old/proxy/a%2Fb/?q=%20x", method="POST", body=b"data",
-            head="Authorization: Bearer t\nX-Own: y\nConnection: close, X-Hop\nX-Hop: z\n",
+            head="Authorization: Bearer t\nX-Own: y\nConnection: close, X-Hop\nX-Hop: z\n"
+            "Impersonate-User: ann\n",
         )  # fmt: skip
         assert (found.code, found.body) == (201, b"POST /a%2Fb/?q=%20x data")
         assert found.headers["x-seen"] == "-y"
-        assert "x-hop" not in world.kubelet.asked[-1].headers
+        assert not {"x-hop", "impersonate-user"} & set(world.kubelet.asked[-1].headers)
         assert world.kubelet.users[-1] == "kube-apiserver-kubelet-client"
         port = world.kubelet_server.address[1]
         found = await world.get(f"/api/v1/nodes/https:old:{port}/proxy/x")
