@@ -30,6 +30,8 @@ _META = "meta.k8s.io"
 _INCLUDE = ("None", "Metadata", "Object")
 _AT_ONCE = 50
 """Objects turned before others get their turn; well below 10 ms."""
+_REMEMBERED_CHARACTERS = 1024
+"""Of an Accept header; longer ones are read each time, so that what is remembered stays small."""
 
 
 class Form(Enum):
@@ -67,7 +69,9 @@ _read_event = msgspec.json.Decoder(_Event).decode
 def wanted_of(request: Request, *, has_forms: bool = True) -> Wanted:
     """NotAcceptable when no clause can be met, BadRequest for another `includeObject`. What is not stored has
     no other forms."""
-    found = _first(request.headers.get("accept", ""), has_forms=has_forms)
+    accept = request.headers.get("accept", "")
+    read = _first if len(accept) > _REMEMBERED_CHARACTERS else _remembered
+    found = read(accept, has_forms=has_forms)
     if found.form is not Form.TABLE:
         return found
     include = request.one("includeObject") or "Metadata"
@@ -79,7 +83,6 @@ def wanted_of(request: Request, *, has_forms: bool = True) -> Wanted:
     return replace(found, include=include)
 
 
-@lru_cache(maxsize=256)
 def _first(accept: str, *, has_forms: bool) -> Wanted:
     clauses = [clause for clause in (part.strip() for part in accept.split(",")) if clause]
     for clause in clauses:
@@ -100,6 +103,9 @@ def _first(accept: str, *, has_forms: bool) -> Wanted:
         return Wanted(Form.OBJECT)
     message = f"only the following media types are accepted: {JSON}"
     raise status.error_of(Status(406, "NotAcceptable", message))
+
+
+_remembered = lru_cache(maxsize=256)(_first)
 
 
 async def in_form(

@@ -10,17 +10,27 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _WITHOUT_BODY = (204, 304)
+# Longer content types are not remembered: somebody else's server chose them.
+_REMEMBERED_CHARACTERS = 128
 
 
 def may_have_body(method: str, code: int) -> bool:
     return method != "HEAD" and code >= 200 and code not in _WITHOUT_BODY
 
 
-@lru_cache(maxsize=256)
 def status_line(code: int, content_type: str) -> bytes:
     """With the content type, where there is one, and without the empty line."""
+    if len(content_type) > _REMEMBERED_CHARACTERS:
+        return _status_line(code, content_type)
+    return _remembered(code, content_type)
+
+
+def _status_line(code: int, content_type: str) -> bytes:
     line = f"HTTP/1.1 {code} {_REASONS.get(code, 'Unknown')}\r\n"
     return (line + (f"Content-Type: {content_type}\r\n" if content_type else "")).encode()
+
+
+_remembered = lru_cache(maxsize=256)(_status_line)
 
 
 def header_lines(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
