@@ -1,7 +1,7 @@
-"""From a request to its user: certificate, then bearer token, then nobody.
+"""From a request to its user: certificate, then bearer token, then nobody (system:anonymous).
 
 Credentials that are shown must hold: a bad token is refused even where anonymous requests are let through.
-Nobody gets further than the health paths.
+What nobody may do is the authorizer's to say (by the bootstrap roles: read health and version).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from controlplane.authn.tokenfile import StaticTokens
 from controlplane.authn.tokens import Verifier
 from controlplane.authz.model import Judge
 
-ANONYMOUS_PATHS = ("/livez", "/readyz", "/healthz")
 _SUBPROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 
@@ -33,7 +32,6 @@ class Sources:
     static: StaticTokens | None = None
     accounts: Verifier | None = None
     audiences: Sequence[str] = ()
-    anonymous_paths: Sequence[str] = ANONYMOUS_PATHS
 
 
 class RequestAuthenticator:
@@ -45,17 +43,18 @@ class RequestAuthenticator:
         self._clock = clock
         self._judge = judge
 
-    async def authenticate(self, request: Request) -> UserInfo | None:
-        """None for a request without credentials to a path that is not for everybody."""
+    async def authenticate(self, request: Request) -> UserInfo:
+        """Who asks, or whom he may act as. Unauthorized for credentials that do not hold, Forbidden for
+        acting as somebody without the permission."""
         user = self._identify(request)
         asked = impersonation.wanted(request.headers)
         if asked is None:
             return user
         if self._judge is None:
             raise unauthorized("nobody may act as somebody else here")
-        return impersonation.become(user or anonymous(), asked, self._judge)
+        return impersonation.become(user, asked, self._judge)
 
-    def _identify(self, request: Request) -> UserInfo | None:
+    def _identify(self, request: Request) -> UserInfo:
         sources = self._sources
         if request.peer_certificate and sources.certificates:
             now = self._clock.now()
@@ -63,9 +62,7 @@ class RequestAuthenticator:
         token = bearer(request)
         if token is not None:
             return authenticated(self.user_of_token(token, sources.audiences)[0])
-        open_to_all = any(request.path == path or request.path.startswith(f"{path}/")
-                          for path in sources.anonymous_paths)  # fmt: skip
-        return anonymous() if open_to_all else None
+        return anonymous()
 
     def user_of_token(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, list[str]]:
         """Also for TokenReview: the user, and the audiences shared. Unauthorized for a bad token. Static
