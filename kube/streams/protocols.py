@@ -56,10 +56,6 @@ class RemoteProtocol:
         return self.version >= 5
 
     @property
-    def has_resize(self) -> bool:
-        return self.version >= 3
-
-    @property
     def has_status(self) -> bool:
         """Whether the error channel ends with a Status as JSON; before v4 it has a failure's text or
         nothing."""

@@ -321,11 +321,7 @@ def test_the_clients_favourite_protocol_is_taken() -> None:
 def test_what_each_version_can(protocol: RemoteProtocol) -> None:
     version = int(protocol.name[1]) if protocol.name[0] == "v" else 1
     assert protocol.version == version
-    assert (protocol.has_resize, protocol.has_status, protocol.has_close) == (
-        version >= 3,
-        version >= 4,
-        version >= 5,
-    )
+    assert (protocol.has_status, protocol.has_close) == (version >= 4, version >= 5)
 
 
 def test_keep_alive_is_a_ping_whose_answer_means_nothing_to_the_backend() -> None:
