@@ -53,7 +53,12 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
             return await asyncio.to_thread(keep_credentials, flags, place, now)
 
         making = asyncio.create_task(keep(clock.now()))
-        stack.push_async_callback(asyncio.wait, (making,))
+
+        async def made() -> None:
+            # Of two failures the store's is told, and this one is not left for nobody.
+            await asyncio.gather(making, return_exceptions=True)
+
+        stack.push_async_callback(made)
         store = await open_store(flags.data_dir / STORE_NAME, clock=clock)
         stack.push_async_callback(store.close)
         credentials = await making

@@ -1,10 +1,8 @@
 """Events of the control plane's parts: told at once, written beside the work, one after the other.
 
-A fact told again counts up instead of filling the store.
-
-An Event that says the same of the same object (reason, message, type) is patched: its count and last time.
-What cannot be written is logged and forgotten: an Event is never worth a retry that delays the work it tells
-of.
+A fact told again counts up instead of filling the store: the Event that says the same of the same object
+(reason, message, type) is patched in its count and last time. What cannot be written is logged and forgotten:
+an Event is never worth a retry that delays the work it tells of.
 """
 
 from __future__ import annotations
