@@ -181,6 +181,7 @@ class Why:
     STALE_CREATED = "the container was created for an older definition"
     NOT_RUNNING = "the container is wanted and does not run"
     RESTART = "the container ended and its restart policy wants it back"
+    RESTART_ALL = "a container ended in a way that has the whole pod begin anew"
     POST_START = "the container has a postStart hook"
     UNKNOWN_STATE = "the runtime does not know the container's state"
     START_ABORTED = "its start was cut short when the agent or the runtime ended"

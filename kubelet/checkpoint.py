@@ -27,6 +27,7 @@ from kubelet.model import (
     MustStop,
     ObservedContainer,
     PodState,
+    RestartAll,
     Stage,
     StopRequest,
     Volumes,
@@ -66,6 +67,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: Waiting | None = None
     volumes_released: bool = False
     initialized_in: str = ""
+    restart_all: RestartAll | None = None
     sandbox_attempts: int = 0
     ips: tuple[str, ...] = ()
     containers: dict[str, KeptContainer] = {}
@@ -89,6 +91,7 @@ def keep(state: PodState, status: Mapping[str, Any], origin: str) -> Kept:
         rejected=state.rejected,
         volumes_released=state.volumes is Volumes.RELEASED,
         initialized_in=state.initialized_in,
+        restart_all=state.restart_all,
         sandbox_attempts=state.sandbox_attempts,
         ips=state.ips,
         containers={
@@ -121,6 +124,7 @@ def restore(kept: Kept) -> PodState:
         # Mounts are made again unless they were given up: setting up is idempotent.
         volumes=Volumes.RELEASED if kept.volumes_released else Volumes.NONE,
         initialized_in=kept.initialized_in,
+        restart_all=kept.restart_all,
         sandbox_attempts=kept.sandbox_attempts,
         ips=kept.ips,
         containers={

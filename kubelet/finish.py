@@ -143,7 +143,7 @@ def _volumes_ready(draft: Draft, _action: a.PrepareVolumes, _result: h.Result) -
 
 def _sandbox_runs(draft: Draft, _action: a.RunSandbox, result: h.Result) -> None:
     assert result.sandbox is not None and draft.state.observed is not None
-    draft.set(initialized_in="", replacing_since=0.0)
+    draft.set(initialized_in="", replacing_since=0.0, restart_all=None)
     absorb(draft, with_sandbox(draft.state.observed, result.sandbox))
 
 

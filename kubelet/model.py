@@ -192,6 +192,15 @@ class StopRequest:
     phase: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RestartAll:
+    """The whole pod begins anew in its sandbox, because this run of a container asked for it."""
+
+    container: str
+    container_id: str
+    is_paced: bool = False  # its back-off is over: nothing is waited for but the removal of the dead
+
+
 class Volumes(IntEnum):
     NONE = 0
     MOUNTED = 1
@@ -245,6 +254,7 @@ class PodState:
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict)
     volumes: Volumes = Volumes.NONE
     initialized_in: str = ""  # sandbox id in which every init container has completed
+    restart_all: RestartAll | None = None
     replacing_since: float = 0.0  # wall: when the containers of a bad sandbox began to be stopped
     sandbox_attempts: int = 0  # sandboxes ever tried, the next RunSandbox's attempt
     stopped_sandboxes: frozenset[str] = frozenset()  # StopPodSandbox succeeded: network released

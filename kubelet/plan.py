@@ -38,6 +38,7 @@ from kubelet.model import (
     PodState,
     Volumes,
 )
+from kubelet.plan_restart_all import plan_restart_all
 from kubelet.plan_stop import stop_containers
 from kubelet.podspec.names import AnyContainer, container_hash
 from kubelet.restart import Wait, is_sidecar, next_restart, should_restart, was_start_aborted
@@ -70,6 +71,11 @@ def plan_sync(draft: Draft) -> Verdict:
     sandbox = draft.observed.sandbox()
     assert sandbox is not None, "no reason for a sandbox, yet there is none"
     tidy(draft, sandbox)
+    held = plan_restart_all(draft, sandbox)
+    if held is not None:
+        if held.wait is not None:
+            hold_back(draft, held.container, held.wait)
+        return Verdict.GOES_ON
     plan_ephemeral(draft, sandbox)
     initialized, failed = plan_init(draft, sandbox)
     if failed:

@@ -32,6 +32,7 @@ CONTAINERS_READY: Final = "ContainersReady"
 POD_READY_TO_START_CONTAINERS: Final = "PodReadyToStartContainers"
 POD_RESIZE_PENDING: Final = "PodResizePending"
 POD_RESIZE_IN_PROGRESS: Final = "PodResizeInProgress"
+RESTARTING_ALL_CONTAINERS: Final = "RestartingAllContainers"
 ALL_CONTAINERS_RESTARTING: Final = "AllContainersRestarting"
 DISRUPTION_TARGET: Final = "DisruptionTarget"
 

@@ -273,6 +273,7 @@ def _shows(state: PodState) -> tuple[Any, ...]:
         state.stage,
         state.ips,
         state.initialized_in,
+        state.restart_all,
         id(state.rejected),
     )
 
@@ -309,6 +310,7 @@ def _is_worth_keeping(state: PodState, before: PodState) -> bool:
         or state.stage is not before.stage
         or state.volumes is not before.volumes
         or state.initialized_in != before.initialized_in
+        or state.restart_all is not before.restart_all
         or state.sandbox_attempts != before.sandbox_attempts
         or state.ips != before.ips
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kube.objects.core_v1 import Container, EphemeralContainer, PodSpec
+from kube.objects.core_v1 import Container, ContainerRestartRule, EphemeralContainer, PodSpec
 from kubelet import reasons
 from kubelet.model import CrashBackoff, ObservedContainer, Phase
 
@@ -26,15 +26,19 @@ class Wait:
     delay_seconds: float
 
 
-def should_restart(spec: PodSpec, container: Container, exit_code: int) -> bool:
-    """Whether the container, having ended with `exit_code`, is to run again."""
+def rule_for(container: Container, exit_code: int) -> ContainerRestartRule | None:
+    """The first of the container's own rules that speaks of this exit code."""
     for rule in container.restart_policy_rules:
         codes = rule.exit_codes
-        if codes is None:
-            continue
-        listed = exit_code in codes.values
-        if listed == (codes.operator == "In"):
-            return True  # the only actions are restarts
+        if codes is not None and (exit_code in codes.values) == (codes.operator == "In"):
+            return rule
+    return None
+
+
+def should_restart(spec: PodSpec, container: Container, exit_code: int) -> bool:
+    """Whether the container, having ended with `exit_code`, is to run again."""
+    if rule_for(container, exit_code) is not None:
+        return True  # the only actions are restarts
     policy = container.restart_policy or spec.restart_policy or "Always"
     if policy == "OnFailure":
         return exit_code != 0

@@ -117,6 +117,7 @@ def _conditions(
         observed=inputs.observed,
         previous=previous,
         now=containers.stamp(int(inputs.now)),
+        is_restarting_all=inputs.is_restarting_all,
     )
     return pod_conditions.conditions(facts)
 

@@ -53,6 +53,7 @@ class Facts:
     observed: Observed | None
     previous: Mapping[str, JsonObject]  # conditions by type
     now: str  # RFC 3339, whole seconds
+    is_restarting_all: bool = False
 
 
 def conditions(facts: Facts) -> list[JsonObject]:
@@ -67,7 +68,15 @@ def conditions(facts: Facts) -> list[JsonObject]:
         containers_ready,
         Verdict(reasons.POD_SCHEDULED, is_true=True),
     )
-    return [*foreign, *(_stamped(facts, condition) for condition in ours)]
+    return [*foreign, *(_stamped(facts, condition) for condition in (*ours, *_restarting_all(facts)))]
+
+
+def _restarting_all(facts: Facts) -> tuple[Verdict, ...]:
+    """Only of a pod that has done so once."""
+    kind = reasons.ALL_CONTAINERS_RESTARTING
+    if not facts.is_restarting_all and kind not in facts.previous:
+        return ()
+    return (Verdict(kind, is_true=facts.is_restarting_all),)
 
 
 def _foreign(facts: Facts) -> list[JsonObject]:

@@ -56,6 +56,7 @@ class StatusInputs:
     node: NodeFacts = field(default_factory=NodeFacts)
     ips: tuple[str, ...] = ()
     start_time: float = 0.0
+    is_restarting_all: bool = False
     verdict: Verdict | None = None
 
 
@@ -75,6 +76,7 @@ def inputs_from_state(
         node=node,
         ips=state.ips,
         start_time=state.start_time,
+        is_restarting_all=state.restart_all is not None and state.stage is Stage.SYNCING,
         verdict=_verdict(state),
     )
 
