@@ -108,9 +108,3 @@ class Draft:
 
 def has_post_start(container: AnyContainer) -> bool:
     return container.lifecycle is not None and container.lifecycle.post_start is not None
-
-
-def has_pre_stop(container: AnyContainer | None) -> bool:
-    return (
-        container is not None and container.lifecycle is not None and container.lifecycle.pre_stop is not None
-    )

@@ -102,12 +102,6 @@ class MirrorPods:
         for key in self._names:
             self._due(key)
 
-    def mirror_of(self, static: Pod) -> Pod | None:
-        """The API's copy of a static pod, when it is of this version."""
-        name = self._names.get(display_name(static))
-        mirror = name.mirror if name is not None else None
-        return mirror if mirror is not None and is_copy_of(mirror, static) else None
-
     def _due(self, key: str) -> None:
         if self._is_api_known:  # else a copy that is there already would be made again
             self._queue.add(key)

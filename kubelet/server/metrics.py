@@ -6,6 +6,7 @@ there is only what is true here. `count_calls` counts calls of the runtime where
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
@@ -18,6 +19,7 @@ from cri.errors import CriError
 from kubelet.configuration.version import KUBERNETES_RELEASE
 from kubelet.model import NANOSECONDS_PER_SECOND, Phase
 from kubelet.server.exposition import Counter, Family, Histogram, Sample, gauges, labels, render
+from kubelet.server.remembered import Remembered
 from kubelet.server.served_pods import Pods, ServedPod
 
 S = TypeVar("S")
@@ -43,7 +45,7 @@ class NodeMetrics:
         """`started_at`: wall seconds; pods that came up before are not this agent's doing."""
         self._node = node_name
         self._started_at = started_at
-        self._counted: set[str] = set()
+        self._counted: Remembered[bool] = Remembered()
         self.requests = Counter(
             "kubelet_http_requests_total",
             "[ALPHA] Number of the http requests received since the server started",
@@ -79,15 +81,16 @@ class NodeMetrics:
     def pod_changed(self, pod: ServedPod) -> None:
         """A pod's status changed: the first time that all its containers run is its start."""
         seconds = start_seconds(pod, self._started_at)
-        if seconds is not None and pod.uid not in self._counted:
-            self._counted.add(pod.uid)
+        if seconds is None:
+            return
+        if self._counted.get(pod.uid, 0.0) is None:
             self._starts.observe(seconds)
+        # For ever, and not for more pods than there ever are at once: nobody may ever ask for a scrape.
+        self._counted.put(pod.uid, True, 0.0, math.inf)
 
     def text(self, pods: Pods) -> str:
         """The scrape."""
-        every = list(pods.all())
-        self._counted &= {pod.uid for pod in every}
-        return render([*self._families(every), *process_families()])
+        return render([*self._families(list(pods.all())), *process_families()])
 
     def _families(self, pods: list[ServedPod]) -> Iterator[Family]:
         running = sum(pod.sandbox_id() is not None for pod in pods)

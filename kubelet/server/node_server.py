@@ -91,10 +91,6 @@ class NodeServer:
             raise RuntimeError("the server has not been started")
         return self._server.address
 
-    @property
-    def read_only_address(self) -> tuple[str, int] | None:
-        return self._read_only.address if self._read_only is not None else None
-
     async def start(self) -> None:
         """Listen. BadTls for settings, OSError for files and addresses that cannot be had."""
         config, parts = self._parts.config, self._parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from kubelet.server.gate import Authenticator, Authorizer
 from kubelet.server.log_streams import PodChanges
 from kubelet.server.metrics import NodeMetrics, count_calls
 from kubelet.server.node_server import NodeServer, ServerParts
+from kubelet.server.remembered import MAX_ENTRIES
 from kubelet.server.served_pods import ServedPod
 from kubelet.server.serving import Host, keep_own, make_context
 
@@ -340,6 +342,20 @@ def test_calls_of_the_runtime_are_counted_where_they_are_made() -> None:
         assert 'operations_duration_seconds_count{operation_type="version"} 2' in text
 
     run(main)
+
+
+def test_a_pods_start_counts_once_and_those_who_are_gone_cost_nothing_without_a_scrape() -> None:
+    metrics = NodeMetrics("n1", 0.0)
+    began = replace(OBSERVED, containers=(replace(OBSERVED.containers[0], started_at=3_000_000_000),))
+    pod = replace(POD, observed=began, seen_at=1.0)
+    for _ in range(2):
+        metrics.pod_changed(pod)
+        metrics.pod_changed(replace(pod, observed=replace(began, containers=())))
+    for number in range(2 * MAX_ENTRIES):
+        metrics.pod_changed(replace(pod, uid=f"gone-{number}"))
+        metrics.pod_changed(pod)
+    assert f"kubelet_pod_start_duration_seconds_count {2 * MAX_ENTRIES + 1}" in metrics.text(OnePod())
+    assert len(metrics._counted) <= MAX_ENTRIES
 
 
 def test_changes_reach_those_who_wait_for_that_pod() -> None:
