@@ -69,7 +69,7 @@ def decode(value: Any) -> Owners | None:
             if known is not None:
                 owned = Owned(known.fields | owned.fields, owned.api_version, max(known.time, owned.time))
             found[owner] = owned
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     return found
 

@@ -99,7 +99,7 @@ def _last_applied(metadata: JsonObject) -> JsonObject | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # Anybody may write an annotation: it is then no copy.
     return value if isinstance(value, dict) else None
 

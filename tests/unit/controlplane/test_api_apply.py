@@ -348,3 +348,18 @@ def test_making_an_object_by_apply_or_put_takes_the_permission_to_create() -> No
         await store.close()
 
     asyncio.run(run())
+
+
+@in_world
+async def test_bottomless_copies_and_entries_are_none(made: World) -> None:
+    """What clients leave in an object for the server to read, nested deeper than anything can be read."""
+    deep = "[" * 5000 + "]" * 5000
+    body = config_map("a", x="1")
+    body["metadata"]["annotations"] = {LAST: deep}
+    await made.do("POST", MAPS, body)
+    applied = await apply(made, f"{MAPS}/a", config_map("a", y="2"), "kubectl")
+    assert applied["data"] == {"x": "1", "y": "2"}
+    known = owners(applied)
+    [entry, *_] = applied["metadata"]["managedFields"]
+    entry["fieldsV1"] = {f"v:{deep}": {}}
+    assert owners(await made.do("PUT", f"{MAPS}/a", applied)) == known
