@@ -18,7 +18,7 @@ pytestmark = pytest.mark.pure
 
 
 def machine(sockets: int, numa_per_socket: int, cores: int, threads: int = 2, caches: int = 1) -> Topology:
-    """CPUs numbered as Linux does: first threads of all cores first. `cores` and `caches` are per NUMA node."""
+    """CPUs numbered as Linux does, first threads first. `cores` and `caches` are per NUMA node."""
     nodes = sockets * numa_per_socket
     total = nodes * cores
     return Topology(
