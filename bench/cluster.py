@@ -21,7 +21,7 @@ from typing import Any
 from bench import machine, pods, report
 from bench.cluster_client import Client
 from bench.control_plane import serving
-from bench.figures import IN_FLIGHT, START_SECONDS, Figure, Scale, spread
+from bench.figures import IN_FLIGHT, Figure, Scale, spread
 from bench.floor import Floor
 from pykubelet.instance.layout import Layout
 from pykubelet.instance.record import read_record
@@ -74,9 +74,8 @@ class Bench:
             pids = {one.name: one.pid for one in record.components if one.name in (CONTROLPLANE, KUBELET)}
             client = Client(Layout.of(str(root)).admin_kubeconfig)
             try:
-                with Floor(record.runtime_endpoint, root / "floor") as floor:
+                with Floor(record.runtime_endpoint, root / "floor", are_hidden=True) as floor:
                     client.prepare()
-                    time.sleep(START_SECONDS)
                     yield Cluster(took, pids, client, floor)
             finally:
                 client.close()

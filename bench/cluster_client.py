@@ -24,6 +24,7 @@ from kube import kubeconfig
 from kube.client.http import HttpClient
 from kube.client.model import DeleteOptions, EventType, WatchOptions
 from kube.client.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICE_ACCOUNTS
+from kube.client.settings import Limits
 
 NAMESPACE = "bench"
 SLOW_SECONDS = 300.0
@@ -170,7 +171,8 @@ class Client:
 
 async def serve(config: Path) -> None:
     """Answer the commands on standard input until it ends."""
-    client = HttpClient(kubeconfig.load(config, user_agent="pykubelet-bench"))
+    limits = Limits(qps=0, in_flight=WRITERS)
+    client = HttpClient(kubeconfig.load(config, user_agent="pykubelet-bench"), limits=limits)
     user = User(client)
     watching = asyncio.create_task(user.watch())
     commands: dict[str, Callable[..., Any]] = {

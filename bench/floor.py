@@ -1,8 +1,9 @@
 """The floor: the same pods driven straight over CRI, by a lean program in a process of its own.
 
-`python -m bench.floor ENDPOINT ROOT` reads one JSON command per line and answers each with one line. Requests
-are encoded beforehand (see `pods`), answers are decoded only where an id or an address is needed. A pod is
-ready when its readiness check, made by the agent's own prober code, succeeds; it is tried again at once.
+`python -m bench.floor ENDPOINT ROOT [hidden]` reads one JSON command per line and answers each with one line.
+Requests are encoded beforehand (see `pods`), answers are decoded only where an id or an address is needed. A
+pod is ready when its readiness check, made by the agent's own prober code, succeeds; it is tried again at
+once.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Driver:
 
     endpoint: str
     root: Path
+    are_hidden: bool = False
     _pods: dict[str, pods.BarePod] = field(default_factory=dict)
     _running: dict[str, Running] = field(default_factory=dict)
     _runtime: Any = None
@@ -56,7 +58,8 @@ class Driver:
 
         self._runtime = await connect(self.endpoint)
         self._checks = Checks(self._runtime.runtime.exec_sync)
-        self._bare = pods.BarePods(self.root, await pods.image_id(self._runtime))
+        image = await pods.image_id(self._runtime)
+        self._bare = pods.BarePods(self.root, image, are_hidden=self.are_hidden)
 
     async def close(self) -> None:
         await self._checks.close()
@@ -172,8 +175,9 @@ def kill_main_process(answer: Any) -> float:
 class Floor:
     """The driver from outside: a child process and its commands, one at a time."""
 
-    def __init__(self, endpoint: str, root: Path) -> None:
-        command = [sys.executable, "-m", "bench.floor", endpoint, str(root)]
+    def __init__(self, endpoint: str, root: Path, *, are_hidden: bool = False) -> None:
+        """`are_hidden`: an agent on the same runtime lets the pods be, whatever it compares."""
+        command = [sys.executable, "-m", "bench.floor", endpoint, str(root), *(["hidden"] * are_hidden)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )
@@ -216,9 +220,9 @@ class Floor:
         return json.loads(line)
 
 
-async def serve(endpoint: str, root: Path) -> None:
+async def serve(endpoint: str, root: Path, *, are_hidden: bool) -> None:
     """Answer the commands on standard input until it ends."""
-    driver = Driver(endpoint, root)
+    driver = Driver(endpoint, root, are_hidden)
     await driver.open()
     commands: dict[str, Callable[..., Awaitable[float | None]]] = {
         "prepare": driver.prepare,
@@ -238,7 +242,7 @@ def main() -> None:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(sys.argv[1], Path(sys.argv[2])))
+        runner.run(serve(sys.argv[1], Path(sys.argv[2]), are_hidden="hidden" in sys.argv[3:]))
 
 
 if __name__ == "__main__":

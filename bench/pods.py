@@ -7,7 +7,9 @@ They are made and encoded before any clock starts.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,9 @@ class BarePod:
 class BarePods:
     """Makes pods of the floor below `root`, as an agent with that root directory would."""
 
-    def __init__(self, root: Path, image_id: str) -> None:
+    def __init__(self, root: Path, image_id: str, *, are_hidden: bool = False) -> None:
+        """Hidden ones bear labels of the same size that no agent knows pods by: it lets them be."""
+        self._are_hidden = are_hidden
         flags = Flags(root_dir=str(root / "state"), hostname_override="n1")
         logs = str(root / "logs" / "pods")
         config = structs.replace(KubeletConfiguration(), pod_logs_dir=logs)
@@ -98,6 +102,7 @@ class BarePods:
         (pod,) = self._decode(json.dumps(document).encode(), f"/manifests/{name}.yaml")
         await self._volumes.mount_all(pod)
         box = sandbox_config(pod, 0, SandboxContext(self._node))
+        box = dataclasses.replace(box, labels=self._labels(box.labels))
         request = pb.RunPodSandboxRequest(config=convert.to_PodSandboxConfig(box))
         containers = [await self._container(pod, attempt) for attempt in range(attempts)]
         probe = pod.spec.containers[0].readiness_probe
@@ -120,11 +125,17 @@ class BarePods:
             static_pod=True,
         )
         config = container_config(pod, container, attempt, context)
+        config = dataclasses.replace(config, labels=self._labels(config.labels))
         box = sandbox_config(pod, 0, SandboxContext(self._node))
+        box = dataclasses.replace(box, labels=self._labels(box.labels))
         request = pb.CreateContainerRequest(
             config=convert.to_ContainerConfig(config), sandbox_config=convert.to_PodSandboxConfig(box)
         )
         return bytes(request.SerializeToString())
+
+    def _labels(self, labels: Mapping[str, str]) -> dict[str, str]:
+        hidden = {f"io.benchmark{name.removeprefix('io.kubernetes')}": text for name, text in labels.items()}
+        return hidden if self._are_hidden else dict(labels)
 
 
 async def image_id(runtime: wire.Runtime) -> str:

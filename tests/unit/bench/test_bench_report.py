@@ -12,6 +12,7 @@ from bench.__main__ import chosen
 from bench.figures import Figure, quantile, spread
 from bench.pods import BarePods, manifest
 from cri._pb import api_pb2 as pb
+from kubelet.podspec.names import pod_identity
 
 pytestmark = pytest.mark.pure
 
@@ -69,6 +70,22 @@ async def test_floor_is_asked_to_make_the_pod_that_the_agent_would_make(tmp_path
     assert targets == ["/scratch", "/etc/hosts", "/dev/termination-log"]
     assert all(Path(mount.host_path).exists() for mount in second.config.mounts)
     assert second.sandbox_config == box
+
+
+@pytest.mark.asyncio
+async def test_hidden_pod_of_the_floor_is_none_to_an_agent_and_otherwise_the_same(tmp_path: Path) -> None:
+    shown = await BarePods(tmp_path, "sha256:busybox").make(manifest("one"))
+    hidden = await BarePods(tmp_path, "sha256:busybox", are_hidden=True).make(manifest("one"))
+    boxes = [pb.RunPodSandboxRequest.FromString(pod.sandbox).config for pod in (shown, hidden)]
+    assert [pod_identity(dict(box.labels)) is None for box in boxes] == [False, True]
+    assert len(boxes[0].labels) == len(boxes[1].labels)
+    head = pb.CreateContainerRequest(pod_sandbox_id="box").SerializeToString()
+    request = pb.CreateContainerRequest.FromString(head + hidden.containers[0])
+    assert pod_identity(dict(request.config.labels)) is None
+    assert request.sandbox_config == boxes[1]
+    for box in boxes:
+        box.labels.clear()
+    assert boxes[0] == boxes[1]
 
 
 def test_rates_of_the_api_server_are_judged_against_what_was_promised() -> None:
