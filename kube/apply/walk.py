@@ -139,8 +139,8 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
             inner = shape.child(f"f:{name}")
             if live.get(name) is not None:
                 made[name] = merge(live[name], item, inner)
-            elif item or not inner.is_list:
-                made[name] = _fresh(item, inner)
+            else:
+                made |= _fresh({name: item}, shape)
         return made
     there, wanted = _parts(live, shape), _parts_of_config(config, shape, ())
     if there is None:
@@ -162,14 +162,16 @@ def _merge_doubtful(live: list[Any], wanted: dict[str, Any], shape: Shape) -> li
 
 
 def _fresh(config: Any, shape: Shape) -> Any:
-    """Where nothing is yet: without the lists that have no items, which nobody would own."""
+    """Where nothing is yet: without the lists that have no items, and what is empty but for such lists: nobody
+    would own them."""
     if isinstance(config, dict) and shape.fits(config):
-        inner = {name: shape.child(f"f:{name}") for name in config}
-        return {
-            name: _fresh(item, inner[name])
-            for name, item in config.items()
-            if item or not inner[name].is_list
-        }
+        made = {}
+        for name, item in config.items():
+            inner = shape.child(f"f:{name}")
+            value = _fresh(item, inner)
+            if value or not inner.fits(item) or not (item or inner.is_list):
+                made[name] = value
+        return made
     if isinstance(config, list) and shape.fits(config):
         return [_fresh(item, shape.inner or shape) for item in config]
     return clone(config)

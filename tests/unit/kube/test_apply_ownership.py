@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kube.apply import ApplyConflicts, Change, Owner, Owners, apply, encode, untracked, update
@@ -197,6 +197,10 @@ _config: _Strategy = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None)
 @given(_config, _config, _config)
+@example(
+    {"metadata": {"name": "a"}, "spec": {}}, {"metadata": {"name": "a"}},
+    {"metadata": {"name": "a"}, "spec": {"containers": []}},
+)  # fmt: skip
 def test_an_apply_again_changes_nothing(first: Json, other: Json, again: Json) -> None:
     made = applied(NOTHING, first, "one")
     made = applied(made, other, "two", is_forced=True)
