@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
 from pathlib import Path
 
-from pykubelet.errors import CommandError
 from pykubelet.instance.agent import (
     RESOLVED_CONF,
     AgentNeeds,
@@ -15,7 +12,7 @@ from pykubelet.instance.agent import (
     kubelet_arguments,
     kubelet_config,
 )
-from pykubelet.instance.facts import ANY_ADDRESS, LOOPBACK, HostFacts, free_port, is_port_taken
+from pykubelet.instance.facts import ANY_ADDRESS, LOOPBACK, HostFacts
 from pykubelet.instance.layout import DEFAULT_HEALTHZ_PORT, DEFAULT_KUBELET_PORT, Layout
 from pykubelet.instance.local import is_agent_healthy
 from pykubelet.instance.network import CONFLIST_NAME
@@ -23,10 +20,9 @@ from pykubelet.instance.processes import is_running, program_beside, start_detac
 from pykubelet.instance.progress import Progress
 from pykubelet.instance.record import Book, Component, Record
 from pykubelet.instance.running import KUBELET
-from pykubelet.instance.runtime_start import log_tail
+from pykubelet.instance.starting import Start, choose_port
 
 READY_SECONDS = 20.0
-LOOK_AGAIN_SECONDS = 0.02
 
 
 async def bring_up(book: Book, facts: HostFacts, progress: Progress) -> None:
@@ -46,8 +42,8 @@ def start(book: Book, facts: HostFacts) -> Component:
     layout, record = book.layout, book.record
     is_in_cluster = not record.is_standalone
     book.change(
-        healthz_port=_choose_port(layout, record.healthz_port, DEFAULT_HEALTHZ_PORT, LOOPBACK),
-        kubelet_port=_choose_port(layout, record.kubelet_port, DEFAULT_KUBELET_PORT, ANY_ADDRESS)
+        healthz_port=choose_port(layout, record.healthz_port, DEFAULT_HEALTHZ_PORT, LOOPBACK),
+        kubelet_port=choose_port(layout, record.kubelet_port, DEFAULT_KUBELET_PORT, ANY_ADDRESS)
         if is_in_cluster
         else 0,
     )
@@ -75,12 +71,6 @@ def _ports(record: Record) -> str:
     return f"{server}, healthz on 127.0.0.1:{record.healthz_port}"
 
 
-def _choose_port(layout: Layout, before: int, usual: int, address: str) -> int:
-    """The one used before, the usual one for the usual instance, else any that is free."""
-    wanted = before or (usual if layout.is_default else 0)
-    return wanted if wanted and not is_port_taken(wanted, address) else free_port(address)
-
-
 def _resolv_conf() -> str:
     try:
         text = Path("/etc/resolv.conf").read_text()
@@ -90,13 +80,6 @@ def _resolv_conf() -> str:
 
 
 async def _wait_healthy(layout: Layout, record: Record, component: Component) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    coming = Start.now("the agent", component, layout.log_of(KUBELET), READY_SECONDS)
     while not (layout.kubelet_socket.is_socket() and is_agent_healthy(record.healthz_port)):
-        is_alive = is_running(component)
-        if not is_alive or time.monotonic() > deadline:
-            how = f"does not answer in {READY_SECONDS:g} s" if is_alive else "ended"
-            raise CommandError(
-                f"cannot start the agent: because it {how}; the end of its log:\n"
-                + log_tail(layout.log_of(KUBELET))
-            )
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        await coming.look_again()

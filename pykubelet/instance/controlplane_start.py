@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,16 +24,15 @@ from pykubelet.instance.controlplane import (
     gateway_of,
     server_url,
 )
-from pykubelet.instance.facts import ANY_ADDRESS, free_port, is_port_taken
-from pykubelet.instance.layout import DEFAULT_API_PORT, Layout
+from pykubelet.instance.facts import ANY_ADDRESS
+from pykubelet.instance.layout import DEFAULT_API_PORT
 from pykubelet.instance.processes import is_running, program_beside, start_detached
 from pykubelet.instance.progress import Progress
 from pykubelet.instance.record import Book, Component
 from pykubelet.instance.running import CONTROLPLANE, node_name
-from pykubelet.instance.runtime_start import log_tail
+from pykubelet.instance.starting import Start, choose_port
 
 READY_SECONDS = 30.0
-LOOK_AGAIN_SECONDS = 0.02
 RENEW_BEFORE = timedelta(days=60)
 _NOWHERE = ("192.0.2.1", 9)  # RFC 5737: nobody has it; connecting a datagram socket sends nothing
 
@@ -58,7 +56,7 @@ async def bring_up(book: Book, progress: Progress, are_credentials_there: asynci
 def start(book: Book) -> Component:
     """Start the process. The pod range must be chosen."""
     layout, record = book.layout, book.record
-    port = _choose_port(layout, record.api_port)
+    port = choose_port(layout, record.api_port, DEFAULT_API_PORT, ANY_ADDRESS)
     address = host_address() or gateway_of(record.subnet)
     book.change(api_port=port, advertise_address=address)
     layout.controlplane.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,29 +107,12 @@ def _is_current(file: Path, url: str, ca: bytes, now: datetime) -> bool:
 async def _wait_ready(book: Book, component: Component) -> None:
     """Until /readyz says ok. CommandError with the end of the log when it ended or takes too long."""
     layout = book.layout
-    deadline = time.monotonic() + READY_SECONDS
+    coming = Start.now("the control plane", component, layout.log_of(CONTROLPLANE), READY_SECONDS)
     while not layout.api_address.exists():
-        await _look_again(layout, component, deadline)
+        await coming.look_again()
     with Api(layout.admin_kubeconfig) as api:
         while not await asyncio.to_thread(api.is_ready):
-            await _look_again(layout, component, deadline)
-
-
-async def _look_again(layout: Layout, component: Component, deadline: float) -> None:
-    is_alive = is_running(component)
-    if not is_alive or time.monotonic() > deadline:
-        how = f"was not ready in {READY_SECONDS:g} s" if is_alive else "ended"
-        raise CommandError(
-            f"cannot start the control plane: because it {how}; the end of its log:\n"
-            + log_tail(layout.log_of(CONTROLPLANE))
-        )
-    await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-
-def _choose_port(layout: Layout, before: int) -> int:
-    """The one used before, the usual one for the usual instance, else any that is free."""
-    wanted = before or (DEFAULT_API_PORT if layout.is_default else 0)
-    return wanted if wanted and not is_port_taken(wanted, ANY_ADDRESS) else free_port(ANY_ADDRESS)
+            await coming.look_again()
 
 
 def host_address() -> str:

@@ -67,7 +67,7 @@ class HostFacts:
 
 def search_path() -> str:
     """PATH with the directories of system programs, which a user's PATH may lack."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), *SEARCH_PATH_EXTRA))
+    return os.pathsep.join((os.environ.get("PATH") or os.defpath, *SEARCH_PATH_EXTRA))
 
 
 def read_facts(layout: Layout, *, with_kubectl: bool = False) -> HostFacts:

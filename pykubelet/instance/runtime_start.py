@@ -27,14 +27,13 @@ from pykubelet.instance.processes import is_running, start_detached
 from pykubelet.instance.progress import Progress
 from pykubelet.instance.record import Book, Component
 from pykubelet.instance.running import CONTAINERD
+from pykubelet.instance.starting import LOOK_AGAIN_SECONDS, Start
 from pykubelet.runtime.connecting import connected
 
 HOST_SOCKET = Path("/run/containerd/containerd.sock")
 HOST_ENDPOINT = f"unix://{HOST_SOCKET}"
 HOST_CHECK_SECONDS = 3.0
 READY_SECONDS = 30.0
-LOOK_AGAIN_SECONDS = 0.02
-LOG_TAIL_LINES = 15
 _RUNTIME_READY, _NETWORK_READY = "RuntimeReady", "NetworkReady"  # RuntimeCondition types of CRI
 
 
@@ -187,14 +186,9 @@ def _conflist(book: Book, facts: HostFacts) -> bytes:
 
 
 async def _wait_started(layout: Layout, component: Component, endpoint: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    coming = Start.now("containerd", component, layout.log_of(CONTAINERD), READY_SECONDS)
     socket = Path(endpoint.removeprefix("unix://"))
     while True:
-        if not is_running(component) or time.monotonic() > deadline:
-            raise CommandError(
-                f"cannot start containerd: because it {_how_it_failed(component)}; the end of its log:\n"
-                + log_tail(layout.log_of(CONTAINERD))
-            )
         if socket.is_socket():
             try:
                 runtime = await connect(endpoint)
@@ -202,15 +196,11 @@ async def _wait_started(layout: Layout, component: Component, endpoint: str) -> 
                 pass  # it listens before its CRI plugin is ready
             else:
                 try:
-                    await _wait_ready(runtime, deadline)
+                    await _wait_ready(runtime, coming.deadline)
                 finally:
                     await runtime.close()
                 return
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-
-def _how_it_failed(component: Component) -> str:
-    return f"was not ready in {READY_SECONDS:g} s" if is_running(component) else "ended"
+        await coming.look_again()
 
 
 async def _wait_ready(runtime: Runtime, deadline: float) -> None:
@@ -224,12 +214,3 @@ async def _wait_ready(runtime: Runtime, deadline: float) -> None:
             why = "; ".join(f"{fault.type}: {fault.message}" for fault in faults)
             raise CommandError(f"cannot use the runtime: because it is not ready: {why}")
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-
-
-def log_tail(path: Path) -> str:
-    """The last lines of a log, indented; says so when there is none."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return f'  (there is no "{path}")'
-    return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
