@@ -14,7 +14,7 @@ from functools import lru_cache
 from aio.errors import Rejected
 from kube.objects.core_v1 import Container, Probe
 from kubelet.model import NANOSECONDS_PER_SECOND, ObservedContainer, Phase, PodState, Stage
-from kubelet.plan import is_started
+from kubelet.plan_container import is_started
 from kubelet.podspec.env import static_env
 from kubelet.podspec.expansion import expand_with
 from kubelet.restart import is_sidecar
