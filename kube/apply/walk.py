@@ -162,7 +162,7 @@ def _merge_doubtful(live: list[Any], wanted: dict[str, Any], shape: Shape) -> li
 
 
 def _fresh(config: Any, shape: Shape) -> Any:
-    """Where nothing is yet: without the lists that have no items, and what is empty but for such lists: nobody
+    """Where nothing is yet: without lists that have no items, and what is empty but for such lists: nobody
     would own them."""
     if isinstance(config, dict) and shape.fits(config):
         made = {}
