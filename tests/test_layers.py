@@ -161,6 +161,7 @@ PURE = (
     "kubelet/podspec/*.py",
     "kubelet/probing.py",
     "kubelet/reasons.py",
+    "kubelet/resources/admit.py",
     "kubelet/resources/checksum.py",
     "kubelet/resources/cpu_choice.py",
     "kubelet/resources/cpu_static.py",

@@ -8,7 +8,7 @@ Rules: kubernetes 1.36 pkg/kubelet/cm/cpumanager/policy_static.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kubelet.resources.cpu_choice import NotEnoughCpus, Options, choose
@@ -187,6 +187,22 @@ def hints(policy: StaticCpus, state: CpuState, ask: CpuAsk) -> list[Hint] | None
     if present is not None:
         return _hints(policy, present, NONE, ask.count) if len(present) == ask.count else []
     return _hints(policy, _free(policy, state), reusable(state, ask), ask.count)
+
+
+def pod_hints(policy: StaticCpus, state: CpuState, asks: Sequence[CpuAsk], count: int) -> list[Hint] | None:
+    """As `hints`, for a pod as a whole that owns `count` CPUs at its peak."""
+    if count == 0:
+        return None
+    held = NONE
+    for ask in asks:
+        present = state.assignments.get(ask.uid, {}).get(ask.container)
+        if present is not None:
+            if len(present) != ask.count:
+                return []
+            held |= present
+    if len(held) == count:
+        return _hints(policy, held, NONE, count)
+    return _hints(policy, _free(policy, state), held, count)
 
 
 def _hints(policy: StaticCpus, free: Ids, reuse: Ids, count: int) -> list[Hint]:

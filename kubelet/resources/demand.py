@@ -36,9 +36,9 @@ def pod_demand(pod: Pod) -> Demand:
     level = pod.spec.resources or ResourceRequirements()
     return Demand(
         qos=Qos(of_pod(pod).value),
-        cpu_request_milli=_requested(pod, level, milli_cpu_of),
+        cpu_request_milli=_requested(pod, level, milli_cpu_of, "cpu"),
         cpu_limit_milli=_limited(pod, level, milli_cpu_of),
-        memory_request=_requested(pod, level, memory_of),
+        memory_request=_requested(pod, level, memory_of, MEMORY),
         memory_limit=_limited(pod, level, memory_of),
         hugepages=_pod_hugepages(pod, level),
         is_critical=is_critical(pod),
@@ -51,9 +51,9 @@ def container_demand(pod: Pod, container: AnyContainer) -> Demand:
     cpu_limit, memory_limit = milli_cpu_of(limits), memory_of(limits)
     return Demand(
         qos=Qos(of_pod(pod).value),
-        cpu_request_milli=milli_cpu_of(requests) if "cpu" in requests else cpu_limit,
+        cpu_request_milli=_asked(requests, limits, milli_cpu_of, "cpu"),
         cpu_limit_milli=cpu_limit or None,
-        memory_request=memory_of(requests) if MEMORY in requests else memory_limit,
+        memory_request=_asked(requests, limits, memory_of, MEMORY),
         memory_limit=memory_limit or None,
         hugepages=_hugepages(limits),
         is_critical=is_critical(pod),
@@ -109,10 +109,15 @@ def memory_of(resources: Resources) -> int:
     return amount(resources, MEMORY)
 
 
-def _requested(pod: Pod, level: ResourceRequirements, read: Callable[[Resources], int]) -> int:
-    own = read(level.requests) or read(level.limits)
-    peak = own or _peak(pod, lambda box: read(requests_of(box)) or read(limits_of(box)))
+def _requested(pod: Pod, level: ResourceRequirements, read: Callable[[Resources], int], name: str) -> int:
+    own = _asked(level.requests, level.limits, read, name)
+    peak = own or _peak(pod, lambda box: _asked(requests_of(box), limits_of(box), read, name))
     return peak + read(pod.spec.overhead)
+
+
+def _asked(requests: Resources, limits: Resources, read: Callable[[Resources], int], name: str) -> int:
+    """The request; only a missing one is the limit, an explicit zero is not."""
+    return read(requests if name in requests else limits)
 
 
 def _limited(pod: Pod, level: ResourceRequirements, read: Callable[[Resources], int]) -> int | None:

@@ -151,56 +151,55 @@ def _single_only(hints: list[Hint]) -> list[Hint]:
 
 
 def _merge(topology: Topology, lists: list[list[Hint]], *, prefer_closest: bool) -> Hint:
+    """The best of all joint hints that take one hint of each list: the nodes that all of them name.
+
+    A joint hint is preferred when all its parts are, and agree. The parts are never tried in all combinations
+    (8 nodes and three resources would make 16 million): preferred ones must agree, so one look at each set
+    finds them; for the others only which intersections are possible matters.
+    """
     everything = frozenset(topology.numa_nodes)
-    aim = max(
-        (min((len(hint.nodes) for hint in hints if hint.nodes is not None), default=0) for hints in lists),
-        default=0,
-    )
-    best: Hint | None = None
-    for permutation in itertools.product(*lists):
-        candidate = _intersect(everything, permutation)
-        if candidate.nodes:
-            best = (
-                candidate if best is None else _better(topology, best, candidate, aim, closest=prefer_closest)
-            )
-    return best or Hint(everything, preferred=False)
+
+    def tightness(nodes: Ids) -> tuple[int, float, int]:
+        distance = topology.average_distance(nodes) if prefer_closest else 0.0
+        return len(nodes), distance, sum(1 << node for node in nodes)
+
+    agreed = _agreed(lists, everything)
+    if agreed:
+        return Hint(min(agreed, key=tightness), preferred=True)
+    possible = _intersections(lists, everything)
+    if not possible:
+        return Hint(everything, preferred=False)
+    aim = _aim(lists)
+
+    def nearness(nodes: Ids) -> tuple[int, int, tuple[int, float, int]]:
+        """As many nodes as the neediest provider wants; else fewer, the more the better; else more."""
+        count = len(nodes)
+        side = 0 if count == aim else 1 if count < aim else 2
+        return side, abs(count - aim), tightness(nodes)
+
+    return Hint(min(possible, key=nearness), preferred=False)
 
 
-def _intersect(everything: Ids, hints: Sequence[Hint]) -> Hint:
-    """All nodes that every hint names; preferred when all are, and all agree."""
-    named = [hint.nodes for hint in hints if hint.nodes is not None]
-    agreed = all(nodes == named[0] for nodes in named)
-    common = everything.intersection(*named) if named else everything
-    return Hint(common, preferred=agreed and all(hint.preferred for hint in hints))
+def _agreed(lists: list[list[Hint]], everything: Ids) -> set[Ids]:
+    """Sets of nodes that every list prefers, or has no opinion on."""
+    preferred = [{hint.nodes for hint in hints if hint.preferred} for hints in lists]
+    named = {nodes for nodes_of in preferred for nodes in nodes_of if nodes}
+    found = {nodes & everything for nodes in named if all({nodes, None} & of for of in preferred)}
+    if all(None in of for of in preferred):
+        found.add(everything)
+    return found - {frozenset()}
 
 
-def _better(topology: Topology, current: Hint, candidate: Hint, aim: int, *, closest: bool) -> Hint:
-    """Preferred first; of two that are not, the one nearest to the `aim` in nodes and not above it."""
-    if current.preferred != candidate.preferred:
-        return current if current.preferred else candidate
-    if current.preferred:
-        return _tighter(topology, current, candidate, closest=closest)
-    have, offers = len(current.nodes or ()), len(candidate.nodes or ())
-    if have > aim:
-        return _tighter(topology, current, candidate, closest=closest)
-    if have == aim:
-        return _tighter(topology, current, candidate, closest=closest) if offers == aim else current
-    if offers > aim:
-        return current
-    if offers != have:
-        return candidate if offers > have else current
-    return _tighter(topology, current, candidate, closest=closest)
+def _intersections(lists: list[list[Hint]], everything: Ids) -> set[Ids]:
+    """What one hint of each list may have in common, but for nothing."""
+    found = {everything}
+    for hints in lists:
+        masks_here = {everything if hint.nodes is None else hint.nodes for hint in hints}
+        found = {common for nodes in found for mask in masks_here if (common := nodes & mask)}
+    return found
 
 
-def _tighter(topology: Topology, current: Hint, candidate: Hint, *, closest: bool) -> Hint:
-    """Fewer nodes; then, when asked for, the shorter distances; then the lower numbers."""
-    if current.nodes == candidate.nodes:
-        return current
-    return min(
-        current, candidate, key=lambda hint: _rank(topology, hint.nodes or frozenset(), closest=closest)
-    )
-
-
-def _rank(topology: Topology, nodes: Ids, *, closest: bool) -> tuple[int, float, int]:
-    distance = topology.average_distance(nodes) if closest else 0.0
-    return len(nodes), distance, sum(1 << node for node in nodes)
+def _aim(lists: list[list[Hint]]) -> int:
+    """The fewest nodes that the neediest list can do with."""
+    fewest = [min((len(hint.nodes) for hint in hints if hint.nodes), default=0) for hints in lists]
+    return max(fewest, default=0)

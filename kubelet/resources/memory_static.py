@@ -168,6 +168,15 @@ def hints(state: MemoryState, ask: MemoryAsk) -> dict[str, list[Hint] | None]:
     return {name: list(possible) for name in ask.sizes}
 
 
+def pod_hints(state: MemoryState, uid: str, sizes: Mapping[str, int]) -> dict[str, list[Hint] | None]:
+    """As `hints`, for a pod that holds `sizes` at its peak. What it holds already keeps its nodes."""
+    held = [block for blocks in state.blocks.get(uid, {}).values() for block in blocks]
+    if not held or not sizes:
+        return hints(state, MemoryAsk(uid, "", sizes))
+    nodes = frozenset(node for block in held for node in block.nodes)
+    return {name: [Hint(nodes, preferred=True)] for name in sizes}
+
+
 def problem_of(state: MemoryState, fresh: MemoryState) -> str:
     """Why a state from disk does not fit this machine, "" when it does. `fresh`: from `initial`."""
     if not state.nodes:

@@ -47,6 +47,11 @@ def test_one_container_without_a_limit_leaves_the_pod_without() -> None:
     assert demand.cpu_request_milli == 2000  # b asks for what it is limited to
 
 
+def test_an_explicit_request_of_zero_is_not_the_limit() -> None:
+    pod = make_pod(asking("a", {"cpu": "0"}, {"cpu": "1", "memory": "1Mi"}))
+    assert (pod_demand(pod).cpu_request_milli, pod_demand(pod).memory_request) == (0, MI)
+
+
 def test_pod_level_resources_decide() -> None:
     level = ResourceRequirements(requests={"cpu": "500m"}, limits={"cpu": "4", "memory": "1Gi"})
     demand = pod_demand(make_pod(asking("a", {"cpu": "100m"}), resources=level, overhead={"cpu": "100m"}))

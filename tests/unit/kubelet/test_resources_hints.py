@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kubelet.resources.hints import (
     BadTopologyOption,
@@ -82,6 +86,55 @@ def test_of_two_poor_joint_hints_the_one_with_as_many_nodes_as_needed_wins() -> 
     assert decide(TopologyRules(Policy.BEST_EFFORT), machine(4), providers).hint == hint(
         "01", preferred=False
     )
+
+
+SETS = st.frozensets(st.integers(0, 3), min_size=1)
+HINTS = st.lists(st.builds(Hint, st.none() | SETS, st.booleans()), min_size=1, max_size=5)
+
+
+def by_trying_everything(lists: list[list[Hint]]) -> Hint:
+    """The rules of policy.go as they are told there, over all combinations."""
+    aim = max((min((len(one.nodes) for one in hints if one.nodes), default=0) for hints in lists), default=0)
+    best: Hint | None = None
+
+    def narrower(one: Hint, other: Hint) -> Hint:
+        assert one.nodes and other.nodes
+        size = (len(one.nodes), sum(1 << node for node in one.nodes))
+        return one if size <= (len(other.nodes), sum(1 << node for node in other.nodes)) else other
+
+    for parts in itertools.product(*lists):
+        named = [one.nodes for one in parts if one.nodes is not None]
+        nodes = frozenset(range(4)).intersection(*named)
+        new = Hint(nodes, all(one.preferred for one in parts) and len(set(named)) <= 1)
+        if not nodes:
+            continue
+        if best is None or best.preferred < new.preferred:
+            best = new
+        elif best.preferred == new.preferred:
+            assert best.nodes
+            have, offers = len(best.nodes), len(nodes)
+            if best.preferred or have > aim or (have == offers):
+                best = narrower(best, new)
+            elif have < aim and offers <= aim and offers > have:
+                best = new
+    return best or Hint(frozenset(range(4)), preferred=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(HINTS, min_size=1, max_size=4))
+def test_the_short_way_finds_what_trying_everything_finds(lists: list[list[Hint]]) -> None:
+    providers: list[Hints] = [{"r": hints} for hints in lists]
+    assert decide(TopologyRules(Policy.BEST_EFFORT), machine(4), providers).hint == by_trying_everything(
+        lists
+    )
+
+
+def test_eight_nodes_and_four_resources_are_decided_without_trying_everything() -> None:
+    every = [Hint(mask, preferred=len(mask) == 2) for mask in masks(range(8))]
+    others = [Hint(mask, preferred=len(mask) == 3) for mask in masks(range(8))]
+    providers: list[Hints] = [{"a": every, "b": others}, {"c": every, "d": others}]
+    verdict = decide(TopologyRules(Policy.RESTRICTED), machine(8), providers)
+    assert verdict == Verdict(hint("0", preferred=False), admitted=False)
 
 
 def test_closest_nodes_are_preferred_when_asked_for() -> None:
