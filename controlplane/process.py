@@ -22,7 +22,7 @@ from controlplane.api.http import HttpServer
 from controlplane.api.model import UserInfo
 from controlplane.api.server import ApiServer
 from controlplane.bootstrap.plan import Cluster
-from controlplane.bootstrap.write import write_bootstrap
+from controlplane.bootstrap.write import keep_reachable, write_bootstrap
 from controlplane.components import Controlled
 from controlplane.credentials import CONTROLLER_MANAGER
 from controlplane.credentials import SCHEDULER as SCHEDULER_USER
@@ -79,12 +79,14 @@ async def serve(flags: Flags, stop: asyncio.Event) -> Ending:
         gate.url = f"https://{joined(place.advertised, port)}"
         ca = credentials.ca.decode()
         cluster = Cluster(flags.service_cluster_ip_range, (place.advertised,), port, ca)
-        await write_bootstrap(store, server.cache, server.registry, cluster, clock)
+        written = (store, server.cache, server.registry, cluster, clock)
+        await write_bootstrap(*written)
         bootstrapped.set()
         # Who waits for the server goes on while the parts are loaded.
         _announce(flags, place, port)
         supervisor = Supervisor(STAGES)
         supervisor.add("watch cache", server.ended, stage="server")
+        supervisor.add("kubernetes service", lambda: keep_reachable(*written), stage="server")
         supervisor.add("certificates", lambda: keep_renewed(keep, tls, clock), stage="server")
         _add_clients(supervisor, server, flags, ca, clock)
         collection.settle()

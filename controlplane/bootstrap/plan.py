@@ -45,17 +45,24 @@ class Cluster:
 
 def wanted(cluster: Cluster) -> list[JsonObject]:
     """Every object, namespaces first."""
-    port, addresses = cluster.port, list(cluster.addresses)
     return [
         *objects.namespaces(),
         *roles.objects(),
         *objects.priority_classes(),
-        objects.kubernetes_service(cluster.service_network, port),
-        objects.kubernetes_endpoints(addresses, port),
-        objects.kubernetes_endpoint_slice(addresses, port),
+        *reachable(cluster),
         *(_account(namespace) for namespace in objects.NAMESPACES),
         *(objects.root_ca(namespace, cluster.ca) for namespace in objects.NAMESPACES),
         objects.client_ca(cluster.ca),
+    ]
+
+
+def reachable(cluster: Cluster) -> list[JsonObject]:
+    """By which pods reach the API server."""
+    port, addresses = cluster.port, list(cluster.addresses)
+    return [
+        objects.kubernetes_service(cluster.service_network, port),
+        objects.kubernetes_endpoints(addresses, port),
+        objects.kubernetes_endpoint_slice(addresses, port),
     ]
 
 
