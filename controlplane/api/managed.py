@@ -47,6 +47,19 @@ def tracked(kind: Kind, value: JsonObject, old: JsonObject, origin: Origin, now:
     return with_owners(value, ssa.encode(ssa.update(old, value, owners, change)))
 
 
+def settled(value: JsonObject, old: JsonObject) -> JsonObject:
+    """The object as it was, when nothing but times of owners would change: such a write is none."""
+    now, before = value["metadata"].get(FIELD), old["metadata"].get(FIELD)
+    if now == before or not (now and before) or list(map(_timeless, now)) != list(map(_timeless, before)):
+        return value
+    kept = with_owners(value, before)
+    return kept if kept == old else value
+
+
+def _timeless(entry: JsonObject) -> JsonObject:
+    return {key: item for key, item in entry.items() if key != "time"}
+
+
 def change_of(kind: Kind, origin: Origin, operation: str, now: datetime) -> ssa.Change:
     version = kind.resource.api_version
     owner = ssa.Owner(origin.manager, operation, origin.subresource, version if operation == "Update" else "")

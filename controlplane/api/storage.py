@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aio.clock import Clock
 from controlplane.allocation.follow import Addresses
@@ -51,6 +51,8 @@ class Writer:
     field_validation: str = "Ignore"
     manager: str = ""
     """As managedFields name the writer."""
+    noted: list[str] = field(default_factory=list)
+    """What is wrong with the body as a text; it is told together with what is wrong with its fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Storage:
             value = rules.updated(kind.resource, stored, wanted, part.subresource)
             value = await self._admit(kind, value, stored, writer)
             if part.owners:
-                value = managed.with_owners(value, part.owners())
+                value = managed.settled(managed.with_owners(value, part.owners()), stored)
             elif managed.is_tracked(value, stored):
                 origin = managed.Origin(writer.manager, writer.info.subresource)
                 value = managed.tracked(kind, value, stored, origin, self._clock.now())
@@ -275,6 +277,7 @@ class Storage:
 
 def note_strict(found: Sequence[str], writer: Writer) -> None:
     """Unknown and duplicate fields, as the writer's `fieldValidation` has it."""
+    found = [*writer.noted, *found]
     if not found or writer.field_validation == "Ignore":
         return
     if writer.field_validation == "Strict":

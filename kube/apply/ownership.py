@@ -6,7 +6,7 @@ one version of each kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,14 @@ OF_NOBODY: Fields = frozenset((
     *(("f:metadata", f"f:{name}") for name in _METADATA_OF_NOBODY),
 ))  # fmt: skip
 """What identifies an object or is the server's (stripmeta.go)."""
+
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+"""From an object to the object with defaults; it leaves what it is given as it is."""
+
+
+def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,10 @@ class Applied:
 
 def apply(
     live: dict[str, Any], config: dict[str, Any], owners: Owners, change: Change, *,
-    is_forced: bool = False, allowed: Fields = NONE,
+    is_forced: bool = False, allowed: Fields = NONE, complete: Complete = _as_it_is,
 ) -> Applied:  # fmt: skip
     """`live` is empty for an object that is not there. Conflicts in `allowed` alone count as forced.
+    `complete` fills in what the server would, so that a default that is not said is no change.
 
     ApplyConflicts when others own what would change; ApplyError for a configuration that has no clear fields.
     """
@@ -64,7 +73,7 @@ def apply(
         # With its name, which keeps the metadata when nothing else in there is wanted any more.
         managed = said.union(*(owned.fields for owned in after.values()))
         merged = _pruned(merged, before.fields, managed, shape)
-    difference = compare(live, merged, shape).without(OF_NOBODY)
+    difference = compare(live, complete(merged), shape).without(OF_NOBODY)
     conflicts = tuple(_conflicts(difference, owners, owner))
     if not is_forced and any(conflict.path not in allowed for conflict in conflicts):
         raise ApplyConflicts([conflict for conflict in conflicts if conflict.path not in allowed])

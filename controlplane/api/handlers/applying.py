@@ -16,7 +16,7 @@ from controlplane.api.model import JSON, Request, RequestInfo, bare
 from controlplane.api.registry.model import Kind
 from controlplane.api.storage import Writer, note_strict
 from kube import apply as ssa
-from kube import rules, status
+from kube import rules, status, structure
 from kube.apply import config as configs
 from kube.apply.ownership import LAST_APPLIED, unchanged_since
 from kube.apply.paths import NONE
@@ -72,7 +72,10 @@ class Applying:
         if last is not None and self._origin.manager == KUBECTL:
             allowed = unchanged_since(last, live, change.shape)
         try:
-            made = ssa.apply(live, self.config, owners, change, is_forced=self._is_forced, allowed=allowed)
+            made = ssa.apply(
+                live, self.config, owners, change, is_forced=self._is_forced, allowed=allowed,
+                complete=self._complete,
+            )  # fmt: skip
         except ssa.ApplyConflicts as refused:
             causes = [conflict.cause() for conflict in refused.conflicts]
             raise status.error_of(Status(409, "Conflict", str(refused), {"causes": causes})) from refused
@@ -80,6 +83,11 @@ class Applying:
             raise untyped(self._kind.resource, self.config, str(error)) from error
         self._entries = ssa.encode(made.owners)
         return self._with_annotation(made.value)
+
+    def _complete(self, value: JsonObject) -> JsonObject:
+        made: JsonObject = structure.check(value, self._kind.type_name).value
+        self._kind.default(made)
+        return made
 
     def _with_annotation(self, value: JsonObject) -> JsonObject:
         """The copy that `kubectl apply` without server-side compares with stays true, while there is one."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aio.clock import SystemClock
 from controlplane.api.model import Decision, RequestInfo, UserInfo, Verdict
@@ -314,6 +316,69 @@ async def test_an_older_version_in_the_configuration_is_a_conflict(made: World) 
     stale["metadata"]["resourceVersion"] = first["metadata"]["resourceVersion"]
     refused = await apply(made, f"{MAPS}/a", stale, code=409)
     assert "the object has been modified" in refused["message"]
+
+
+@in_world
+async def test_an_apply_of_what_is_stored_in_another_form_is_no_new_version(made: World) -> None:
+    secret = {
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"},
+    }  # fmt: skip
+    target = "/api/v1/namespaces/default/secrets/s"
+    first = await apply(made, target, secret)
+    assert first["data"] == {"a": "Yg=="}
+    assert await apply(made, target, secret) == first
+
+
+@in_world
+async def test_a_default_inside_an_atomic_list_is_no_conflict(made: World) -> None:
+    body = deployment("web")
+    sources = [{"serviceAccountToken": {"path": "t"}}]
+    body["spec"]["template"]["spec"]["volumes"] = [{"name": "v", "projected": {"sources": sources}}]
+    await made.do("POST", DEPLOYMENTS, body)
+    first = await apply(made, f"{DEPLOYMENTS}/web", body)
+    [volume] = first["spec"]["template"]["spec"]["volumes"]
+    assert volume["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 3600
+    assert await apply(made, f"{DEPLOYMENTS}/web", body) == first
+
+
+@in_world
+async def test_a_namespace_is_applied_as_anything_else(made: World) -> None:
+    body: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"a": "b"}}}
+    await apply(made, "/api/v1/namespaces/n", body, code=201)
+    del body["metadata"]["labels"]
+    left = await apply(made, "/api/v1/namespaces/n", body)
+    assert left["metadata"]["labels"] == {"kubernetes.io/metadata.name": "n"}
+    assert left["spec"] == {"finalizers": ["kubernetes"]}
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+    | st.sampled_from(["a", "v1", "Pod", "Apply", "Update", "f:a", 'k:{"name":"a"}', "v:", "i:x", "{}"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["a", ".", "f:metadata", 'k:{"name":"a"}', "v:1", "name", "containers", "env"]),
+        inner, max_size=4,
+    ),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(_json, _json, _json)
+def test_whatever_is_applied_the_server_answers(spec: Any, metadata: Any, entry: Any) -> None:
+    async def run() -> None:
+        async with world() as made:
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+            target = f"{PODS}/a?fieldManager=m&force=true"
+            first = await made.ask("PATCH", target, body, APPLY)
+            assert first.code < 500, first.body
+            await made.do("POST", MAPS, config_map("a", x="1"))
+            owners = [{"operation": "Apply", "apiVersion": "v1", "manager": "m", "fieldsV1": entry}]
+            given = await made.ask("PATCH", f"{MAPS}/a", {"metadata": {"managedFields": owners}}, MERGE)
+            assert given.code < 500, given.body
+            second = await made.ask("PATCH", f"{MAPS}/a?fieldManager=m", config_map("a", y="1"), APPLY)
+            assert second.code in (200, 409), second.body
+
+    asyncio.run(run())
 
 
 class MayPatch:
