@@ -54,8 +54,11 @@ def _path_fault(path: str) -> str:
         return f"must be no more than {MAX_PATH_CHARS} characters"
     if ".." in parts:
         return "must not contain '..'"
-    if parts[0].startswith(".."):
+    meant = os.path.normpath(path)  # "./..data" is the writer's own "..data"
+    if meant.startswith(".."):
         return "must not start with '..'"
+    if meant == ".":
+        return "must name a file"
     if any(len(part) > MAX_NAME_CHARS for part in parts):
         return f"no name may be longer than {MAX_NAME_CHARS} characters"
     return ""
@@ -73,9 +76,10 @@ def write_payload(directory: str, payload: Mapping[str, FileProjection], now: da
         _show_names(top, clean)
         return False
     fresh = Path(tempfile.mkdtemp(prefix=now.strftime("..%Y_%m_%d_%H_%M_%S."), dir=directory))
-    fresh.chmod(0o755)
+    # Root's alone until every file has its mode: nobody in a container can read a secret too early.
     for path, file in clean.items():
         _write_file(fresh, path, file)
+    fresh.chmod(0o755)
     new_link = top / NEW_DATA_LINK
     new_link.symlink_to(fresh.name)
     new_link.rename(link)
@@ -88,7 +92,7 @@ def write_payload(directory: str, payload: Mapping[str, FileProjection], now: da
 def _write_file(base: Path, path: str, file: FileProjection) -> None:
     target = base / path
     target.parent.mkdir(parents=True, exist_ok=True)
-    for parent in target.relative_to(base).parents:
+    for parent in target.relative_to(base).parents[:-1]:
         (base / parent).chmod(0o755)  # the umask is not ours to trust
     target.write_bytes(file.data)
     target.chmod(file.mode)

@@ -125,6 +125,15 @@ def test_any_change_exchanges_everything_at_once(tmp_path: Path, changed: dict[s
         assert mode((tmp_path / path).resolve()) == projected.mode
 
 
+def test_files_that_are_being_written_are_for_root_alone(tmp_path: Path) -> None:
+    # A path cannot be a file and a directory: the write ends half way.
+    with pytest.raises(OSError, match="a"):
+        write_payload(str(tmp_path), {"a": file("1", 0o400), "a/b": file("2")}, NOW)
+    (half,) = tmp_path.iterdir()
+    assert (half / "a").read_text() == "1"
+    assert mode(half) == 0o700
+
+
 def test_an_interrupted_write_is_finished_and_cleaned_up(tmp_path: Path) -> None:
     write_payload(str(tmp_path), {"a": file("1")}, NOW)
     (tmp_path / "..2026_half").mkdir()
@@ -138,7 +147,20 @@ def test_an_interrupted_write_is_finished_and_cleaned_up(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/abs", "a/../b", "..", "..data", "..x/y", "x" * 256, "/".join(["d" * 200] * 21)]
+    "path",
+    [
+        "",
+        "/abs",
+        "a/../b",
+        "..",
+        "..data",
+        "./..data",
+        ".//..x",
+        "..x/y",
+        ".",
+        "x" * 256,
+        "/".join(["d" * 200] * 21),
+    ],
 )
 def test_paths_that_could_leave_the_volume_are_refused(path: str) -> None:
     with pytest.raises(VolumeError, match="invalid path"):
