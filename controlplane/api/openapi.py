@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -128,7 +128,7 @@ def _paths(kind: Kind) -> Json:
 
 
 def _schemas(roots: Sequence[str]) -> Json:
-    return {public: _schema(name, fact) for public, (name, fact) in sorted(reached(roots).items())}
+    return {public: schema_of(name, fact, _type) for public, (name, fact) in sorted(reached(roots).items())}
 
 
 def reached(roots: Iterable[str]) -> dict[str, tuple[str, TypeFact]]:
@@ -146,11 +146,12 @@ def reached(roots: Iterable[str]) -> dict[str, tuple[str, TypeFact]]:
     return found
 
 
-def _schema(name: str, fact: TypeFact) -> Json:
+def schema_of(name: str, fact: TypeFact, type_of: Callable[[TypeRef], Json]) -> Json:
+    """One type of the API; `type_of` says how this version of OpenAPI refers to another."""
     made: Json = {
         **described(descriptions.of_type(name).text), "type": "object",
         "properties": {
-            f.name: described(descriptions.of_field(name, f.name)) | _property(f)
+            f.name: described(descriptions.of_field(name, f.name)) | _property(f, type_of)
             for f in fact.fields.values()
         },
     }  # fmt: skip
@@ -169,8 +170,8 @@ def described(text: str) -> Json:
     return {"description": text} if text else {}
 
 
-def _property(field: FieldFact) -> Json:
-    made = dict(_type(field.type))
+def _property(field: FieldFact, type_of: Callable[[TypeRef], Json]) -> Json:
+    made = dict(type_of(field.type))
     if field.list_type:
         is_map = field.type.wrap[:1] == ("map",) or not field.type.wrap
         made["x-kubernetes-map-type" if is_map else "x-kubernetes-list-type"] = field.list_type

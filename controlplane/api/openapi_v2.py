@@ -9,15 +9,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from controlplane.api import codec, descriptions
+from controlplane.api import codec
 from controlplane.api.health import GIT_VERSION
 from controlplane.api.model import JSON, Request, Response
-from controlplane.api.openapi import FIELD_PATCHES, described, public_name, reached
+from controlplane.api.openapi import FIELD_PATCHES, public_name, reached, schema_of
 from controlplane.api.pages import Page
 from controlplane.api.registry.model import Kind
 from kube import status
 from kube.errors import Status
-from kube.schema import FieldFact, TypeFact, TypeRef
+from kube.schema import TypeFact, TypeRef
 
 Json = dict[str, Any]
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -125,37 +125,9 @@ _VERB_OF = {"get": "get", "put": "update", "patch": "patch", "delete": "delete"}
 
 
 def _definition(name: str, fact: TypeFact) -> Json:
-    made: Json = {
-        **described(descriptions.of_type(name).text), "type": "object",
-        "properties": {
-            f.name: described(descriptions.of_field(name, f.name)) | _property(f)
-            for f in fact.fields.values()
-        },
-    }  # fmt: skip
+    made = schema_of(name, fact, _type)
     if not made["properties"]:
         del made["properties"]
-    if required := [field.name for field in fact.fields.values() if field.required]:
-        made["required"] = required
-    if fact.gvk:
-        api_version, _, kind = fact.gvk.rpartition("/")
-        group, _, version = api_version.rpartition("/")
-        made["x-kubernetes-group-version-kind"] = [{"group": group, "version": version, "kind": kind}]
-    if fact.atomic:
-        made["x-kubernetes-map-type"] = "atomic"
-    return made
-
-
-def _property(field: FieldFact) -> Json:
-    made = dict(_type(field.type))
-    if field.list_type:
-        is_map = field.type.wrap[:1] == ("map",) or not field.type.wrap
-        made["x-kubernetes-map-type" if is_map else "x-kubernetes-list-type"] = field.list_type
-    if field.list_keys:
-        made["x-kubernetes-list-map-keys"] = list(field.list_keys)
-    if field.patch:
-        made["x-kubernetes-patch-strategy"] = ",".join(field.patch)
-    if field.merge_key:
-        made["x-kubernetes-patch-merge-key"] = field.merge_key
     return made
 
 
