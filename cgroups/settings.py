@@ -261,6 +261,19 @@ def in_order(changes: Iterable[Change], leaves: Iterable[Name] = ()) -> list[Cha
     return sorted(changes, key=key)
 
 
+def shrink_problem(what: str, limit_bytes: int, usage_bytes: int) -> str:
+    """Why memory.max must not go down to `limit_bytes` now: the kernel would kill. "" when it may.
+
+    `what`: "pod" or "container"; the text is upstream's (kuberuntime_manager.go validateMemoryResizeAction).
+    """
+    if limit_bytes == UNLIMITED or usage_bytes < limit_bytes:
+        return ""
+    return (
+        f"cannot decrease memory limits: attempting to set {what} memory limit ({limit_bytes}) "
+        f"below current usage ({usage_bytes})"
+    )
+
+
 def amount_of(text: str) -> float:
     """A file's text as a number to compare by: `max` is infinite, cpu.max is the share of a core."""
     parts = text.split()

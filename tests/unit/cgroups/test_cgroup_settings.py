@@ -24,6 +24,7 @@ from cgroups.settings import (
     in_order,
     missing,
     pod_settings,
+    shrink_problem,
     swap_max,
     tier_settings,
     writes,
@@ -214,6 +215,19 @@ def test_a_shrinking_pod_shrinks_after_its_containers_and_tiers_after_pods() -> 
     tier = ("kubepods",)
     changes = [change(tier, "100", "max"), change(POD, "100", "200"), change(BOX_A, "60", "100")]
     assert [one.name for one in in_order(changes, [BOX_A])] == [BOX_A, POD, tier]
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "refused"), [(100, 99, False), (100, 100, True), (-1, 10**12, False)]
+)
+def test_memory_limits_do_not_go_below_what_is_in_use(limit: int, usage: int, refused: bool) -> None:
+    problem = shrink_problem("pod", limit, usage)
+    assert bool(problem) is refused
+    if refused:
+        assert problem == (
+            "cannot decrease memory limits: attempting to set pod memory limit (100) "
+            "below current usage (100)"
+        )
 
 
 def test_a_shorter_share_of_a_longer_period_is_seen_as_smaller() -> None:
