@@ -118,16 +118,20 @@ class ContainerLogs:
                     yield b"".join(chunk.data for chunk in block)
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            (fault,) = await asyncio.gather(watching, return_exceptions=True)
+        if isinstance(fault, Exception):
+            raise fault  # the client is to see a log that was cut, not one that is whole
 
     async def _watch(self, run: _Run, finished: asyncio.Event) -> None:
-        with self.changes.of(run.uid) as changed:
-            while not self._has_ended(run):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                        await changed.wait()
-                changed.clear()
-        finished.set()
+        try:
+            with self.changes.of(run.uid) as changed:
+                while not self._has_ended(run):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                            await changed.wait()
+                    changed.clear()
+        finally:
+            finished.set()  # also by a fault, or whoever follows would wait for ever
 
     def _has_ended(self, run: _Run) -> bool:
         pod = self.pods.by_uid(run.uid)

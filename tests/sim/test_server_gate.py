@@ -16,6 +16,7 @@ from aio.executors import Executors
 from aio.virtual import run
 from cri.errors import CriError
 from cri.fake import FakeRuntime
+from cri.logs import LogOptions
 from kube import pki
 from kube.client import resources
 from kube.fake import FakeApi
@@ -30,7 +31,7 @@ from kubelet.configuration.types import (
 )
 from kubelet.model import Observed, ObservedContainer, ObservedSandbox, Phase
 from kubelet.server.gate import Authenticator, Authorizer
-from kubelet.server.log_streams import PodChanges
+from kubelet.server.log_streams import ContainerLogs, PodChanges, _Run
 from kubelet.server.metrics import NodeMetrics, count_calls
 from kubelet.server.node_server import NodeServer, ServerParts
 from kubelet.server.remembered import MAX_ENTRIES
@@ -356,6 +357,25 @@ def test_a_pods_start_counts_once_and_those_who_are_gone_cost_nothing_without_a_
         metrics.pod_changed(pod)
     assert f"kubelet_pod_start_duration_seconds_count {2 * MAX_ENTRIES + 1}" in metrics.text(OnePod())
     assert len(metrics._counted) <= MAX_ENTRIES
+
+
+def test_who_follows_a_pod_that_cannot_be_looked_at_is_cut_off_and_does_not_wait(
+    tmp_path: Path,
+) -> None:
+    class Broken(OnePod):
+        def by_uid(self, uid: str) -> ServedPod | None:
+            raise LookupError("broken")
+
+    async def main(clock: VirtualClock) -> None:
+        log = tmp_path / "0.log"
+        log.write_text("2026-01-01T00:00:00.000000000Z stdout F hello\n")
+        logs = ContainerLogs(Broken(), FakeRuntime(clock), Executors(), clock, PodChanges())
+        lines = logs._lines(_Run("u", "1", log), LogOptions(follow=True))
+        assert await anext(lines) == b"hello\n"
+        with pytest.raises(LookupError, match="broken"):
+            await anext(lines)
+
+    run(main)
 
 
 def test_changes_reach_those_who_wait_for_that_pod() -> None:
