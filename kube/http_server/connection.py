@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
         reader.feed(data)
         if self._task is None:
             self._next(was)
-        if len(reader.arrived) >= self._limits.pipelined or len(reader.rest) > _WRITE_HIGH_BYTES:
+        if (reader.arrived and reader.is_full) or len(reader.rest) > _WRITE_HIGH_BYTES:
             self._pause_reading()
 
     def eof_received(self) -> bool:
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
                 return
             self._expect(None)
             arrived = reader.arrived.popleft()
-            if self._is_reading_paused and len(reader.arrived) < self._limits.pipelined:
+            if self._is_reading_paused and not reader.is_full:
                 self._resume_reading()
             self._task = self._loop.create_task(self._serve(arrived))
         elif reader.refusal is not None:

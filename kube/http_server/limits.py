@@ -16,7 +16,8 @@ class Limits:
     byte to the end of its headers (its ReadHeaderTimeout), `body` from there to its last byte. `stalled` is
     how long a client that has sent the next request may leave whole answers unread; streams and tunnels may
     wait for ever, TCP keep-alive finds the dead. `stop` is what requests under way get when the server
-    stops. `pipelined` is how many whole requests wait behind the one under way before reading stops."""
+    stops. `pipelined` is how many whole requests wait behind the one under way before reading stops;
+    it stops sooner when their bodies are more than `body_bytes` together."""
 
     header_bytes: int = 1024 * 1024
     headers: int = 1000

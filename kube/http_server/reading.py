@@ -68,6 +68,14 @@ class RequestReader:
         self._silent_bytes = 0
         self._begin()
 
+    @property
+    def is_full(self) -> bool:
+        """As much waits as may: requests by number, or bodies that are larger together than one may be."""
+        limits = self._limits
+        if len(self.arrived) >= limits.pipelined:
+            return True
+        return sum(len(one.request.body) for one in self.arrived) > limits.body_bytes
+
     def feed(self, data: bytes) -> None:
         """What comes after a refusal, or after a request that ends its connection, is passed over."""
         if self.refusal is not None or self.is_last:

@@ -260,6 +260,34 @@ def test_bug_in_a_handler_is_that_requests_failure_alone() -> None:
 
 
 @both_loops
+def test_large_requests_behind_a_slow_one_wait_at_their_client(loop: str) -> None:
+    limits = Limits(body_bytes=100_000, pipelined=1000)
+    go = asyncio.Event()
+    sizes: list[int] = []
+
+    async def handle(request: Request) -> Response:
+        sizes.append(len(request.body))
+        await go.wait()
+        return Response(body=b"{}")
+
+    async def test() -> None:
+        async with serving(handle, limits) as world, world.client() as client:
+            head = b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 90000\r\n\r\n"
+            sending = asyncio.create_task(client.send((head + b"x" * 90_000) * 200))
+            while not sizes:
+                await asyncio.sleep(0)
+            _, waiting = await asyncio.wait((sending,), timeout=0.3)
+            assert waiting, "18 MB were taken from a client whose first request is not answered"
+            go.set()
+            for _ in range(200):
+                assert (await client.answer()).code == 200
+            await sending
+            assert sizes == [90_000] * 200
+
+    run(loop, test)
+
+
+@both_loops
 def test_answer_that_cannot_be_sent_ends_its_connection(loop: str) -> None:
     async def handle(request: Request) -> Response:
         headers = {"X-Text": "\udc80"} if request.path == "/bad" else {}
