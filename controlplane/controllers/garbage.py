@@ -53,11 +53,15 @@ def state_of(owner: JsonObject | None, reference: JsonObject) -> Owner:
     """`owner` is what is found under the name of the reference."""
     if owner is None or owner["metadata"]["uid"] != reference["uid"]:
         return Owner.GONE
-    return Owner.WAITING if is_going(owner) and FOREGROUND in finalizers_of(owner) else Owner.SOLID
+    return Owner.WAITING if awaits_dependents(owner) else Owner.SOLID
 
 
 def is_going(value: JsonObject) -> bool:
     return "deletionTimestamp" in value["metadata"]
+
+
+def awaits_dependents(value: JsonObject) -> bool:
+    return is_going(value) and FOREGROUND in finalizers_of(value)
 
 
 def finalizers_of(value: JsonObject) -> list[str]:
@@ -135,11 +139,13 @@ class GarbageCollector:
         states = [(item, await self._look(resource, value, item, view, api)) for item in references]
         if all(state is Owner.SOLID for _, state in states):
             return
-        has_dependents = any(True for _ in self._dependents(value, view))
-        verdict = judge(states, has_dependents=has_dependents)
+        dependents = [dependent for _, dependent in self._dependents(value, view)]
+        verdict = judge(states, has_dependents=bool(dependents))
         if verdict.drop:
             await self._drop_references(resource, value, verdict.drop, api)
         elif verdict.delete:
+            if verdict.delete == "Foreground" and any(awaits_dependents(one) for one in dependents):
+                await self._unblock(resource, value, api)
             await api.delete(resource, value, propagation=verdict.delete)
 
     async def _look(
@@ -178,6 +184,12 @@ class GarbageCollector:
                     await self._check_owners(kind, dependent, view, api)
                 except status.NotFound:
                     continue
+
+    async def _unblock(self, resource: Resource, value: JsonObject, api: Writer) -> None:
+        """A dependent that waits for its own dependents may be an owner too: in such a circle each would wait
+        for the next for ever, so this one holds its owners no longer."""
+        kept = [{**item, "blockOwnerDeletion": False} for item in references_of(value)]
+        await api.patch(resource, value, {"metadata": {"ownerReferences": kept}}, strict=True)
 
     async def _drop_references(
         self, resource: Resource, value: JsonObject, uids: frozenset[str], api: Writer

@@ -102,24 +102,25 @@ class Api:
                 response.status, dict(response.headers.items()), response.read().decode("utf-8", "replace")
             )
 
-    def _must(self, reply: Reply) -> Any:
+    def must(self, reply: Reply) -> Any:
+        """The body of an answer that is a success."""
         assert 200 <= reply.code < 300, (reply.code, reply.text)
         return reply.json
 
     def get(self, path: str, **query: Any) -> Any:
-        return self._must(self.ask("GET", path, **query))
+        return self.must(self.ask("GET", path, **query))
 
     def create(self, path: str, body: Any, **query: Any) -> Any:
-        return self._must(self.ask("POST", path, body, **query))
+        return self.must(self.ask("POST", path, body, **query))
 
     def replace(self, path: str, body: Any, **query: Any) -> Any:
-        return self._must(self.ask("PUT", path, body, **query))
+        return self.must(self.ask("PUT", path, body, **query))
 
     def patch(self, path: str, body: Any, send: str = STRATEGIC, **query: Any) -> Any:
-        return self._must(self.ask("PATCH", path, body, send=send, **query))
+        return self.must(self.ask("PATCH", path, body, send=send, **query))
 
     def delete(self, path: str, **options: Any) -> Any:
-        return self._must(self.ask("DELETE", path, options or None))
+        return self.must(self.ask("DELETE", path, options or None))
 
     def is_gone(self, path: str) -> bool:
         return self.ask("GET", path).code == 404

@@ -59,7 +59,7 @@ def empty(mode: str, user: int, medium: str) -> dict[str, Any]:
 
 MAPPED = {"items": [{"key": "data-2", "path": "path/to/two"}]}
 MAPPED_MODE = {"items": [{"key": "data-2", "path": "two", "mode": 0o400}]}
-NON_ROOT = {"securityContext": {"runAsUser": 1000}}
+NON_ROOT: dict[str, Any] = {"securityContext": {"runAsUser": 1000}}
 ALL_IN_ONE = {"projected": {"defaultMode": 0o440, "sources": [
     {"configMap": {"name": "map", "items": [{"key": "data-1", "path": "configmap"}]}},
     {"secret": {"name": "sec", "items": [{"key": "data-1", "path": "secret", "mode": 0o400}]}},
@@ -469,7 +469,7 @@ def test_service_account_is_mounted_unless_pod_or_account_opt_out(room: Place) -
         ("silent", None): False, ("silent", True): True, ("silent", False): False,
     }  # fmt: skip
     for number, ((account, choice), mounted) in enumerate(wanted.items()):
-        spec = {} if choice is None else {"automountServiceAccountToken": choice}
+        spec: dict[str, Any] = {} if choice is None else {"automountServiceAccountToken": choice}
         made = room.make("pods", once(f"sa{number}", "true", serviceAccountName=account, **spec))
         paths = [row["mountPath"] for row in made["spec"]["containers"][0].get("volumeMounts", ())]
         assert (ACCOUNT in paths) is mounted, (account, choice)

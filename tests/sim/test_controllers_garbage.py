@@ -96,6 +96,21 @@ def test_foreground_deletion_keeps_the_owner_until_its_dependents_are_gone() -> 
     scenario(controllers, body)
 
 
+def test_a_circle_of_owners_that_block_each_other_goes_in_the_foreground_too() -> None:
+    async def body(world: World) -> None:
+        names = ("one", "two", "three")
+        made = [put(world, "ConfigMap", name) for name in names]
+        for at, name in enumerate(names):
+            put(world, "ConfigMap", name, owner(made[at - 1]))
+        await asyncio.sleep(1)
+        assert sorted(world.names(r.CONFIG_MAPS)) == sorted(names)
+        world.api.delete(r.CONFIG_MAPS, ("shop", "one"), DeleteOptions(propagation="Foreground"))
+        await asyncio.sleep(5)
+        assert world.names(r.CONFIG_MAPS) == []
+
+    scenario(controllers, body)
+
+
 def test_orphaned_dependents_stay_without_the_reference() -> None:
     async def body(world: World) -> None:
         tree(world)

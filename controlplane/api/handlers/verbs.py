@@ -221,7 +221,7 @@ async def read_value(request: Request, writer: Writer | None = None) -> Any:
     else:
         value, twice = codec.read_value(request.body, content_type)
     if writer is not None:
-        note_strict(twice, writer)
+        writer.noted.extend(twice)
     return value
 
 
