@@ -155,12 +155,13 @@ class ActionExecutor:
         pod = pod_of(state)
         context = SandboxContext(self.node(), extra_groups=self._groups(state.uid))
         config = sandbox_config(pod, action.attempt, context)
+        handler = await self.inputs.runtime_handler(pod)
         if not action.attempt:
             self._tell_dns_problems(pod)
         async with self._bring_up.at(_RUN_SANDBOX):
 
             async def run() -> str:
-                return await self.runtime.run_pod_sandbox(config, "")
+                return await self.runtime.run_pod_sandbox(config, handler)
 
             sandbox_id = await self._despite_reservation(run, self._drop_sandbox)
             sandbox = await self.observer.sandbox(sandbox_id)

@@ -9,6 +9,7 @@ from kube.client.model import Client
 from kubelet import events
 from kubelet import happened as h
 from kubelet.objects.pod_inputs import ApiPodInputs
+from kubelet.objects.runtime_classes import handler_of
 from kubelet.objects.services import ServiceVariables
 from kubelet.objects.store import ObjectStore
 from kubelet.tokens import Tokens
@@ -20,8 +21,9 @@ from kubelet.worker import PodWorker
 def make_inputs(client: Client, clock: Clock, sink: events.EventSink) -> ApiPodInputs:
     """On the running loop. The caller runs `loops()` and calls `close()` at the end."""
     return ApiPodInputs(
-        ObjectStore(client, clock), Tokens(client, clock), ServiceVariables(client, clock), sink
-    )
+        ObjectStore(client, clock), Tokens(client, clock), ServiceVariables(client, clock), sink,
+        lambda pod: handler_of(pod, client),
+    )  # fmt: skip
 
 
 def join(

@@ -59,6 +59,10 @@ class PodInputs(Protocol):
         """To pull the image with, in order; none = anonymously."""
         ...
 
+    async def runtime_handler(self, pod: Pod) -> str:
+        """What the pod's RuntimeClass says, "" without one. Retry when it cannot be read."""
+        ...
+
 
 class NoPodInputs:
     """An agent without an API server: references are refused, there are no services and no credentials."""
@@ -74,6 +78,11 @@ class NoPodInputs:
 
     async def credentials(self, pod: Pod, image: str) -> tuple[AuthConfig, ...]:
         return ()
+
+    async def runtime_handler(self, pod: Pod) -> str:
+        if name := pod.spec.runtime_class_name:
+            raise Retry(f'failed to get sandbox runtime: RuntimeClass "{name}" not found')
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +118,14 @@ class ApiPodInputs:
     """Implements `PodInputs` and `kubelet.volumes.inputs.InputSource`."""
 
     def __init__(
-        self, store: ObjectStore, tokens: Tokens, services: ServiceVariables, sink: events.EventSink
-    ) -> None:
+        self, store: ObjectStore, tokens: Tokens, services: ServiceVariables, sink: events.EventSink,
+        handler_of: Callable[[Pod], Awaitable[str]],
+    ) -> None:  # fmt: skip
         self._store = store
         self._tokens = tokens
         self._services = services
         self._sink = sink
+        self.runtime_handler = handler_of
         self._pods: dict[str, Pod] = {}
         self._refresh: Callable[[str], None] = _nobody
         self._wake: Callable[[str], None] = _nobody
