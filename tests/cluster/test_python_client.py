@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import secrets
@@ -38,6 +39,11 @@ stream: Any = importlib.import_module("kubernetes.stream")
 watch: Any = kubernetes.watch
 
 
+def connected(cluster: Cluster) -> Any:
+    """A client as its users make it; `with` closes it."""
+    return config.new_client_from_config(str(cluster.kubeconfig))
+
+
 @dataclass(frozen=True, slots=True)
 class Python:
     """The client's interfaces, in a namespace of their own."""
@@ -66,7 +72,7 @@ class Python:
 
     def run(self, cluster: Cluster, pod: str, *command: str) -> str:
         """Its output. A client of its own: while it streams, it puts another request method in place."""
-        with config.new_client_from_config(str(cluster.kubeconfig)) as api:
+        with connected(cluster) as api:
             ask = client.CoreV1Api(api).connect_get_namespaced_pod_exec
             said = stream.stream(ask, pod, self.place, command=list(command), stdout=True, stderr=True)
         return str(said)
@@ -79,14 +85,21 @@ def is_ready(pod: Any) -> bool:
 @pytest.fixture(scope="module")
 def python(cluster: Cluster) -> Iterator[Python]:
     name = f"py-{secrets.token_hex(3)}"
-    api = config.new_client_from_config(str(cluster.kubeconfig))
-    core = client.CoreV1Api(api)
-    core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
-    made = Python(api, core, client.AppsV1Api(api), name)
-    yield made
-    core.delete_namespace(name)
-    wait_until(lambda: name not in {one.metadata.name for one in core.list_namespace().items}, "it is gone")
-    api.close()
+    with connected(cluster) as api:
+        core = client.CoreV1Api(api)
+        core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
+        yield Python(api, core, client.AppsV1Api(api), name)
+        core.delete_namespace(name)
+        wait_until(
+            lambda: name not in {one.metadata.name for one in core.list_namespace().items}, "it is gone"
+        )
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What the client left open is closed here, and not at the end of the session, where it is an error."""
+    yield
+    gc.collect()
 
 
 def refused(act: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
@@ -136,7 +149,7 @@ def test_exec_over_its_websocket_has_streams_and_an_exit_code(python: Python, cl
     name = python.put_pod(at_rest("shell"))
     words = ["sh", "-c", "read word; echo got $word; echo err >&2; exit 3"]
     ways = {"stdin": True, "stdout": True, "stderr": True, "tty": False}
-    with config.new_client_from_config(str(cluster.kubeconfig)) as api:
+    with connected(cluster) as api:
         ask = client.CoreV1Api(api).connect_get_namespaced_pod_exec
         session = stream.stream(ask, name, python.place, command=words, _preload_content=False, **ways)
         session.write_stdin("word\n")
@@ -222,12 +235,12 @@ def test_watch_from_before_a_restored_backup_is_told_to_list_anew(
 ) -> None:
     own_cluster.up()
     assert own_cluster.run("backup", str(tmp_path / "backup")).returncode == 0
-    with config.new_client_from_config(str(own_cluster.kubeconfig)) as api:
+    with connected(own_cluster) as api:
         before = client.CoreV1Api(api).list_namespace().metadata.resource_version
     own_cluster.down()
     assert own_cluster.run("restore", str(tmp_path / "backup")).returncode == 0
     own_cluster.up()
-    with config.new_client_from_config(str(own_cluster.kubeconfig)) as api:
+    with connected(own_cluster) as api:
         watcher, core = watch.Watch(), client.CoreV1Api(api)
         with pytest.raises(ApiException) as failure:
             list(watcher.stream(core.list_namespace, resource_version=before, timeout_seconds=SECONDS))
@@ -301,7 +314,7 @@ def test_twenty_writers_of_one_object_lose_nothing(python: Python, cluster: Clus
     core.create_namespaced_config_map(place, config_map("shared"))
 
     def write(number: int) -> None:
-        with config.new_client_from_config(str(cluster.kubeconfig)) as api:
+        with connected(cluster) as api:
             client.CoreV1Api(api).patch_namespaced_config_map("shared", place, {"data": {f"n{number}": "x"}})
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(20)]
