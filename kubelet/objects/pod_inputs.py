@@ -125,7 +125,7 @@ class ApiPodInputs:
         self._tokens = tokens
         self._services = services
         self._sink = sink
-        self.runtime_handler = handler_of
+        self._handler_of = handler_of
         self._pods: dict[str, Pod] = {}
         self._refresh: Callable[[str], None] = _nobody
         self._wake: Callable[[str], None] = _nobody
@@ -199,6 +199,9 @@ class ApiPodInputs:
             return await self._tokens.get(pod, wish)
         except TokenError as error:
             return error
+
+    async def runtime_handler(self, pod: Pod) -> str:
+        return await self._handler_of(pod)
 
     async def credentials(self, pod: Pod, image: str) -> tuple[AuthConfig, ...]:
         wanted = references.pull_secrets(pod)
