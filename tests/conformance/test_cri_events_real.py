@@ -91,8 +91,17 @@ async def pod_in(cri: Runtime, logs: Path) -> AsyncIterator[Pod]:
     try:
         yield pod
     finally:
-        await cri.runtime.stop_pod_sandbox(pod.id)
+        await _stopped(cri, pod.id)
         await cri.runtime.remove_pod_sandbox(pod.id)
+
+
+async def _stopped(cri: Runtime, sandbox_id: str) -> None:
+    """A container that ends by itself in this moment makes containerd 1.6 fail the first attempt."""
+    try:
+        await cri.runtime.stop_pod_sandbox(sandbox_id)
+    except CriError:
+        await asyncio.sleep(0.5)
+        await cri.runtime.stop_pod_sandbox(sandbox_id)
 
 
 class Listener:

@@ -24,13 +24,13 @@ def world(runtime: PrivateContainerd) -> Iterator[World]:
 @pytest.fixture
 def own_world(own_runtime: PrivateContainerd) -> Iterator[World]:
     """On a runtime that the test may stop, kill or reboot."""
-    yield from _world(own_runtime)
+    yield from _world(own_runtime, is_own=True)
 
 
-def _world(runtime: PrivateContainerd) -> Iterator[World]:
+def _world(runtime: PrivateContainerd, *, is_own: bool = False) -> Iterator[World]:
     root = runtime.root.parent / f"agent-{secrets.token_hex(3)}"
     made = World(runtime, AgentProcess(runtime.endpoint, root, SETTINGS))
     try:
         yield made
     finally:
-        made.clear()
+        made.clear(may_stop_runtime=is_own)
