@@ -21,24 +21,23 @@ from kube.client.model import (
     DEFAULT_DELETE,
     DEFAULT_LIST,
     DEFAULT_WATCH,
-    DEFAULT_WRITE,
     Call,
     DeleteOptions,
     JsonObject,
     ListOptions,
     ObjectList,
-    PatchKind,
     WatchEvent,
     WatchOptions,
     WriteOptions,
 )
 from kube.client.queries import Query, list_query, watch_query, write_query
 from kube.client.resources import Resource
+from kube.client.writes import Writes, named
 
 Handle = Callable[[Request], Awaitable[Response]]
 
 
-class DirectClient:
+class DirectClient(Writes):
     """See `kube.client.Client`. `handle` is `Pipeline.handle`."""
 
     def __init__(self, handle: Handle) -> None:
@@ -47,7 +46,7 @@ class DirectClient:
     async def get(
         self, resource: Resource, name: str, *, namespace: str = "", subresource: str = ""
     ) -> JsonObject:
-        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
+        path = resource.path(namespace=namespace, name=named(name), subresource=subresource)
         return answers.read_object(await self._send("GET", path))
 
     async def list(
@@ -66,36 +65,6 @@ class DirectClient:
             async for piece in pieces:
                 for line in splitter.feed(piece):
                     yield answers.read_event(line)
-
-    async def create(
-        self, resource: Resource, body: JsonObject, *, namespace: str = "", name: str = "",
-        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        namespace = namespace or _meta(body).get("namespace", "")
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._write("POST", path, body, options)
-
-    async def update(
-        self, resource: Resource, body: JsonObject, *, name: str = "", namespace: str = "",
-        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        namespace = namespace or _meta(body).get("namespace", "")
-        name = _named(name or _meta(body).get("name", ""))
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._write("PUT", path, body, options)
-
-    async def patch(
-        self, resource: Resource, name: str, patch: Any, *, kind: PatchKind = PatchKind.MERGE,
-        namespace: str = "", subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
-        return await self._write("PATCH", path, patch, options, kind.value)
-
-    async def delete(
-        self, resource: Resource, name: str, *, namespace: str = "", options: DeleteOptions = DEFAULT_DELETE
-    ) -> JsonObject:
-        path = resource.path(namespace=namespace, name=_named(name))
-        return await self._write("DELETE", path, options.to_json(), DEFAULT_WRITE)
 
     async def delete_collection(
         self, resource: Resource, *, namespace: str = "", selection: ListOptions = DEFAULT_LIST,
@@ -169,15 +138,3 @@ async def _pieces(response: Response) -> AsyncGenerator[bytes, None]:
     finally:
         if isinstance(stream, AsyncGenerator):
             await stream.aclose()
-
-
-def _meta(body: JsonObject) -> JsonObject:
-    found = body.get("metadata")
-    return found if isinstance(found, dict) else {}
-
-
-def _named(name: str) -> str:
-    """An empty name would make the path that of the collection, and a delete of everything in it."""
-    if not name:
-        raise ValueError("cannot call the API server: because the object's name is empty")
-    return name

@@ -29,6 +29,7 @@ from kubelet.worker import PodWorker
 from tests.simnode import NODE_NAME, SimNode
 
 T = TypeVar("T")
+N = TypeVar("N", bound=SimNode)
 NAMESPACE = "default"
 
 
@@ -118,11 +119,11 @@ class ClusterNode(SimNode):
         }
 
 
-def simulate_cluster(root: Path, scenario: Callable[[ClusterNode], Awaitable[T]], **options: Any) -> T:
-    """Run a scenario on a fresh node of a fresh cluster; the agent is stopped at its end."""
+def simulate_node(make: Callable[[VirtualClock], N], scenario: Callable[[N], Awaitable[T]]) -> T:
+    """Run a scenario on the node that `make` gives; its agent is stopped at the end."""
 
     async def run(clock: VirtualClock) -> T:
-        node = ClusterNode(clock, root, **options)
+        node = make(clock)
         try:
             await node.start()
             result = await scenario(node)
@@ -134,3 +135,8 @@ def simulate_cluster(root: Path, scenario: Callable[[ClusterNode], Awaitable[T]]
             node.runtime.close()
 
     return virtual.run(run)
+
+
+def simulate_cluster(root: Path, scenario: Callable[[ClusterNode], Awaitable[T]], **options: Any) -> T:
+    """Run a scenario on a fresh node of a fresh cluster."""
+    return simulate_node(lambda clock: ClusterNode(clock, root, **options), scenario)

@@ -12,12 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aio import virtual
-from aio.clock import VirtualClock
 from kubelet.objects.joining import join, make_inputs
 from kubelet.objects.pod_inputs import ApiPodInputs, PodInputs
 from kubelet.volumes.inputs import InputSource
-from tests.simcluster import NAMESPACE, ClusterNode
+from tests.simcluster import NAMESPACE, ClusterNode, simulate_node
 
 T = TypeVar("T")
 
@@ -116,18 +114,5 @@ def token_volume(name: str = "kube-api-access") -> dict[str, Any]:
 
 
 def simulate_objects(root: Path, scenario: Callable[[ObjectNode], Awaitable[T]], **options: Any) -> T:
-    """Run a scenario on a fresh node of a fresh cluster; the agent is stopped at its end."""
-
-    async def run(clock: VirtualClock) -> T:
-        node = ObjectNode(clock, root, **options)
-        try:
-            await node.start()
-            result = await scenario(node)
-            await node.stop()
-            return result
-        finally:
-            if node._tasks:
-                await node.kill()
-            node.runtime.close()
-
-    return virtual.run(run)
+    """Run a scenario on a fresh node of a fresh cluster."""
+    return simulate_node(lambda clock: ObjectNode(clock, root, **options), scenario)

@@ -31,13 +31,11 @@ from kube.client.model import (
     DEFAULT_DELETE,
     DEFAULT_LIST,
     DEFAULT_WATCH,
-    DEFAULT_WRITE,
     Call,
     DeleteOptions,
     JsonObject,
     ListOptions,
     ObjectList,
-    PatchKind,
     WatchEvent,
     WatchOptions,
     WriteOptions,
@@ -47,10 +45,10 @@ from kube.client.resources import Resource
 from kube.client.settings import DEFAULT_LIMITS, Limits, Settings
 from kube.client.transport import Pool, Transport
 from kube.client.unreachable import Unreachable
+from kube.client.writes import JSON, Writes, named
 
 log = logs.get(__name__)
 
-_JSON = "application/json"
 # rest.Request.MaxRetries of client-go
 MOST_RETRIES = 10
 # What a stream may be silent beyond the length it was asked to have.
@@ -67,7 +65,7 @@ class _Request:
     silence_seconds: float | None = None
 
 
-class HttpClient:
+class HttpClient(Writes):
     """See `kube.client.Client`. Made inside a running loop; `close()` is owed."""
 
     def __init__(
@@ -85,7 +83,7 @@ class HttpClient:
     async def get(
         self, resource: Resource, name: str, *, namespace: str = "", subresource: str = ""
     ) -> JsonObject:
-        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
+        path = resource.path(namespace=namespace, name=named(name), subresource=subresource)
         return self._object(await self._send(_Request("GET", path)))
 
     async def list(
@@ -116,43 +114,13 @@ class HttpClient:
         except (answers.Unreadable, LineTooLong) as error:
             raise Unreachable(self._server, error) from error
 
-    async def create(
-        self, resource: Resource, body: JsonObject, *, namespace: str = "", name: str = "",
-        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        namespace = namespace or _meta(body).get("namespace", "")
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._write("POST", path, body, options)
-
-    async def update(
-        self, resource: Resource, body: JsonObject, *, name: str = "", namespace: str = "",
-        subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        namespace = namespace or _meta(body).get("namespace", "")
-        name = _named(name or _meta(body).get("name", ""))
-        path = resource.path(namespace=namespace, name=name, subresource=subresource)
-        return await self._write("PUT", path, body, options)
-
-    async def patch(
-        self, resource: Resource, name: str, patch: Any, *, kind: PatchKind = PatchKind.MERGE,
-        namespace: str = "", subresource: str = "", options: WriteOptions = DEFAULT_WRITE,
-    ) -> JsonObject:  # fmt: skip
-        path = resource.path(namespace=namespace, name=_named(name), subresource=subresource)
-        return await self._write("PATCH", path, patch, options, kind.value)
-
-    async def delete(
-        self, resource: Resource, name: str, *, namespace: str = "", options: DeleteOptions = DEFAULT_DELETE
-    ) -> JsonObject:
-        path = resource.path(namespace=namespace, name=_named(name))
-        return await self._write("DELETE", path, options.to_json(), DEFAULT_WRITE)
-
     async def delete_collection(
         self, resource: Resource, *, namespace: str = "", selection: ListOptions = DEFAULT_LIST,
         options: DeleteOptions = DEFAULT_DELETE,
     ) -> None:  # fmt: skip
         body = msgspec.json.encode(options.to_json())
         path = resource.path(namespace=namespace)
-        headers = {"Content-Type": _JSON}
+        headers = {"Content-Type": JSON}
         await self._send(_Request("DELETE", path, list_query(selection), body, headers))
 
     async def call(self, call: Call) -> bytes:
@@ -168,7 +136,7 @@ class HttpClient:
         await self._transport.close()
 
     async def _write(
-        self, method: str, path: str, body: Any, options: WriteOptions, content_type: str = _JSON
+        self, method: str, path: str, body: Any, options: WriteOptions, content_type: str = JSON
     ) -> JsonObject:
         request = _Request(
             method, path, write_query(options), msgspec.json.encode(body), {"Content-Type": content_type}
@@ -234,7 +202,7 @@ class HttpClient:
 
     async def _open(self, pool: Pool, request: _Request) -> aiohttp.ClientResponse:
         url = self._server + request.path + ("?" + urlencode(request.query) if request.query else "")
-        headers = [("Accept", _JSON), *pool.headers.items(), *request.headers.items()]
+        headers = [("Accept", JSON), *pool.headers.items(), *request.headers.items()]
         headers += [("Impersonate-Group", group) for group in self._groups]
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self._limits.connect_seconds, sock_read=request.silence_seconds
@@ -291,15 +259,3 @@ class _ComeBack(Exception):
         super().__init__(str(refusal))
         self.refusal = refusal
         self.after_seconds = after_seconds
-
-
-def _meta(body: JsonObject) -> JsonObject:
-    found = body.get("metadata")
-    return found if isinstance(found, dict) else {}
-
-
-def _named(name: str) -> str:
-    """An empty name would make the path that of the collection, and a delete of everything in it."""
-    if not name:
-        raise ValueError("cannot call the API server: because the object's name is empty")
-    return name

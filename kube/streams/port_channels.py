@@ -20,7 +20,8 @@ from aio.spdy import DATA_PIECE, Session, StreamClosed
 from aio.spdy import Event as SpdyEvent
 from aio.spdy_frames import Data, RstStream, SpdyError, SynReply
 from kube.streams.protocols import PORT_HEADER, REQUEST_ID_HEADER, TYPE_HEADER
-from kube.websocket import CloseCode, Closed, Part, WebSocket, WebSocketError
+from kube.streams.websocket_side import WebSocketSide
+from kube.websocket import CloseCode, Part
 
 PROTOCOLS = {
     "": False,
@@ -51,15 +52,14 @@ def read_ports(values: Sequence[str]) -> tuple[int, ...]:
     return tuple(int(text) for text in texts)
 
 
-class PortChannels:
+class PortChannels(WebSocketSide):
     """One session, with a connection to each of `ports`. The backend must have agreed to
     `portforward.k8s.io` over SPDY/3.1."""
 
     def __init__(self, ports: Sequence[int], *, is_base64: bool = False) -> None:
+        super().__init__()
         self.is_ready = False
-        self.is_over = False
         self._ports = tuple(ports)
-        self._socket = WebSocket(in_parts=True)
         self._is_base64 = is_base64
         # Of the message that is coming in: its channel, and what of it must wait for the rest.
         self._number: int | None = None
@@ -76,23 +76,7 @@ class PortChannels:
         self._unanswered = set(self._ids)
         self._open = set(self._ids[::2])
 
-    @property
-    def awaits_client(self) -> bool:
-        return self._socket.is_close_sent and not self._socket.is_close_received
-
     # The client
-
-    def from_client(self, data: bytes) -> None:
-        try:
-            events = self._socket.receive(data)
-        except WebSocketError:
-            self.is_over = True
-            return
-        for event in events:
-            if isinstance(event, Closed):
-                self.is_over = True
-            elif isinstance(event, Part):
-                self._on_part(event)
 
     def _on_part(self, part: Part) -> None:
         data = part.data

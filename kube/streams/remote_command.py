@@ -21,7 +21,8 @@ from aio.spdy import DATA_PIECE, Session, StreamClosed
 from aio.spdy import Event as SpdyEvent
 from aio.spdy_frames import Data, GoAway, RstStream, SpdyError, SynReply
 from kube.streams.protocols import CLOSE_CHANNEL, TYPE_HEADER, Channel, RemoteProtocol, Wanted
-from kube.websocket import CloseCode, Closed, Part, WebSocket, WebSocketError
+from kube.streams.websocket_side import WebSocketSide
+from kube.websocket import CloseCode, Part
 
 _SENT_BY_CLIENT = frozenset({Channel.STDIN, Channel.RESIZE})
 
@@ -33,14 +34,13 @@ class _Told(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-class RemoteCommand:
+class RemoteCommand(WebSocketSide):
     """One session. The backend must have agreed to `v4.channel.k8s.io` over SPDY/3.1."""
 
     def __init__(self, protocol: RemoteProtocol, wanted: Wanted) -> None:
+        super().__init__()
         self.is_ready = False
-        self.is_over = False
         self._protocol = protocol
-        self._socket = WebSocket(in_parts=True)
         # Of the message that is coming in: its channel, and what of it must wait for the rest.
         self._number: int | None = None
         self._rest = b""
@@ -56,23 +56,7 @@ class RemoteCommand:
         self._status = bytearray()
         self._is_status_told = False
 
-    @property
-    def awaits_client(self) -> bool:
-        return self._socket.is_close_sent and not self._socket.is_close_received
-
     # The client
-
-    def from_client(self, data: bytes) -> None:
-        try:
-            events = self._socket.receive(data)
-        except WebSocketError:
-            self.is_over = True
-            return
-        for event in events:
-            if isinstance(event, Closed):
-                self.is_over = True
-            elif isinstance(event, Part):
-                self._on_part(event)
 
     def _on_part(self, part: Part) -> None:
         data = part.data

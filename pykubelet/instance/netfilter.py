@@ -21,6 +21,9 @@ _POD_CHAIN = re.compile(r"^CNI-(?:DN-|SN-)?[0-9a-f]{5,}$")
 _FRAME = ("CNI-HOSTPORT-",)
 """Chains that portmap makes once and never removes."""
 
+SECONDS = 10.0
+"""For one run of a program that does its work in milliseconds; a lock it waits for may be somebody else's."""
+
 _FAMILIES = ("ip", "ip6")
 _IPTABLES_TABLES = ("nat", "filter", "mangle", "raw")
 
@@ -55,7 +58,9 @@ def network_rules(network: str) -> list[str]:
     program = shutil.which("iptables-save", path=search_path())
     if program is None:
         return []
-    done = subprocess.run([program, "-t", "nat"], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "-t", "nat"], check=False, capture_output=True, text=True, timeout=SECONDS
+    )
     return removal(done.stdout, network)
 
 
@@ -64,7 +69,9 @@ def remove_network_rules(network: str) -> None:
     if lines:
         program = shutil.which("iptables-restore", path=search_path()) or "iptables-restore"
         text = "\n".join(lines) + "\n"
-        subprocess.run([program, "--noflush"], input=text, check=True, capture_output=True, text=True)
+        subprocess.run(
+            [program, "--noflush"], input=text, check=True, capture_output=True, text=True, timeout=SECONDS
+        )
 
 
 def tables() -> list[str]:
@@ -78,7 +85,9 @@ def put(ruleset: str) -> None:
     program = shutil.which("nft", path=search_path())
     if program is None:
         raise CommandError('cannot make the packet filter rules: because "nft" is not installed')
-    done = subprocess.run([program, "-f", "-"], input=ruleset, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [program, "-f", "-"], input=ruleset, check=False, capture_output=True, text=True, timeout=SECONDS
+    )
     if done.returncode:
         raise CommandError(f"cannot make the packet filter rules: because {done.stderr.strip()}")
 
@@ -120,4 +129,6 @@ def _nft(*words: str) -> str:
     program = shutil.which("nft", path=search_path())
     if program is None:
         return ""
-    return subprocess.run([program, *words], check=False, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [program, *words], check=False, capture_output=True, text=True, timeout=SECONDS
+    ).stdout
