@@ -177,10 +177,6 @@ def unhealthy(about: ObjectRef, message: str) -> Event:
     return Event(WARNING, reasons.EVENT_UNHEALTHY, message, about)
 
 
-def probe_warning(about: ObjectRef, message: str) -> Event:
-    return Event(WARNING, reasons.EVENT_PROBE_WARNING, message, about)
-
-
 def post_start_failed(about: ObjectRef) -> Event:
     return Event(WARNING, reasons.EVENT_FAILED_POST_START_HOOK, "PostStartHook failed", about)
 
@@ -202,15 +198,6 @@ def failed_create_sandbox(about: ObjectRef, error: str) -> Event:
     return Event(WARNING, reasons.EVENT_FAILED_CREATE_POD_SANDBOX, text, about)
 
 
-def failed_sandbox_status(about: ObjectRef, error: str) -> Event:
-    text = f"Unable to get pod sandbox status: {error}"
-    return Event(WARNING, reasons.EVENT_FAILED_POD_SANDBOX_STATUS, text, about)
-
-
-def failed_kill_pod(about: ObjectRef, error: str) -> Event:
-    return Event(WARNING, reasons.EVENT_FAILED_KILL_POD, f"error killing pod: {error}", about)
-
-
 def exceeded_grace_period(about: ObjectRef) -> Event:
     text = "Container runtime did not kill the pod within specified grace period."
     return Event(WARNING, reasons.EVENT_EXCEEDED_GRACE_PERIOD, text, about)
@@ -224,16 +211,8 @@ def network_not_ready(about: ObjectRef, error: str) -> Event:
     return Event(WARNING, reasons.EVENT_NETWORK_NOT_READY, f"network is not ready: {error}", about)
 
 
-def deadline_exceeded(about: ObjectRef) -> Event:
-    return Event(NORMAL, reasons.DEADLINE_EXCEEDED, reasons.DEADLINE_EXCEEDED_MESSAGE, about)
-
-
 def failed_validation(about: ObjectRef, message: str) -> Event:
     return Event(WARNING, reasons.EVENT_FAILED_VALIDATION, message, about)
-
-
-def dns_config_forming(about: ObjectRef, message: str) -> Event:
-    return Event(WARNING, reasons.EVENT_DNS_CONFIG_FORMING, message, about)
 
 
 # Node
